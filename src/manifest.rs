@@ -1,0 +1,357 @@
+//! The run manifest: one TOML file that says everything the nodes of a run must agree on.
+//!
+//! The leader publishes the file in its bucket and commits the file's hash on chain; a node refuses to
+//! run another. [`Manifest::hash`] is over the file's bytes, so comments count too.
+
+use crate::window::Schedule;
+use serde::{Deserialize, Serialize};
+use std::{path::Path, time::Duration};
+
+/// Everything that the nodes of one run agree on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// A name for people; the run is identified by the manifest's hash.
+    pub name: String,
+    /// Seed of the initial weights and of every draw that a block hash does not seed.
+    pub seed: u64,
+    /// Windows and the put window.
+    pub schedule: ScheduleConfig,
+    /// The shape of the model.
+    pub model: ModelConfig,
+    /// The text that is trained on.
+    pub data: DataConfig,
+    /// What a miner does in one window.
+    pub train: TrainConfig,
+    /// How a pseudo-gradient is made small.
+    pub compress: CompressConfig,
+    /// The step that everybody takes.
+    pub outer: OuterConfig,
+    /// How peers are judged and paid.
+    pub gauntlet: GauntletConfig,
+    /// How often the model is saved.
+    pub checkpoint: CheckpointConfig,
+}
+
+/// Windows and the put window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleConfig {
+    /// Blocks in one window.
+    pub blocks_per_window: u64,
+    /// Seconds for which uploads are accepted after a window's end.
+    pub put_window_seconds: f64,
+    /// Windows in the run; 0 for no end.
+    pub windows: u64,
+}
+
+/// A Llama: RMSNorm, rotary positions, grouped-query attention, SwiGLU, no biases.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Entries of the vocabulary.
+    pub vocab_size: i64,
+    /// Width of the residual stream.
+    pub hidden_size: i64,
+    /// Width of the SwiGLU's inner layer.
+    pub intermediate_size: i64,
+    /// Transformer blocks.
+    pub layers: i64,
+    /// Query heads; `hidden_size` is a multiple of it.
+    pub heads: i64,
+    /// Key and value heads; `heads` is a multiple of it.
+    pub kv_heads: i64,
+    /// Tokens in a training sequence.
+    pub sequence_length: i64,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// Added to the mean square in RMSNorm.
+    pub norm_epsilon: f64,
+    /// Whether the output head shares the embedding's weights.
+    pub tied: bool,
+    /// Standard deviation of the initial weights (norms start at 1).
+    pub initial_std: f64,
+}
+
+/// The text that is trained on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// `bytes`, or the id of a tokenizer.
+    pub tokenizer: String,
+    /// Hex of the blake3 hash of the prepared corpus; empty where it is not pinned.
+    #[serde(default)]
+    pub hash: String,
+    /// Sequences at the end of the corpus that nobody trains on.
+    pub held_out_sequences: usize,
+}
+
+/// What a miner does in one window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Sequences of one forward and backward pass.
+    pub micro_batch: usize,
+    /// Micro-batches whose gradients are averaged in one window.
+    pub batches: usize,
+}
+
+impl TrainConfig {
+    /// Sequences that one miner trains on in one window.
+    pub fn sequences(&self) -> usize {
+        self.micro_batch * self.batches
+    }
+}
+
+/// DeMo: momentum, chunks, DCT-II, the largest coefficients of each chunk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompressConfig {
+    /// Decay of the momentum before a gradient is added.
+    pub momentum: f64,
+    /// Longest side of a chunk; a dimension uses its largest divisor that is not longer.
+    pub chunk: usize,
+    /// Coefficients kept of each chunk.
+    pub top_k: usize,
+}
+
+/// Sign descent on the aggregate, with a warm-up and a cosine decay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OuterConfig {
+    /// Step at the peak.
+    pub learning_rate: f64,
+    /// Windows over which the step rises linearly to the peak.
+    pub warmup_windows: u64,
+    /// Windows after which the step has fallen to its floor.
+    pub decay_windows: u64,
+    /// The floor, as a share of the peak.
+    pub floor: f64,
+}
+
+impl OuterConfig {
+    /// The step of the `round`-th round of the run, counted from 0.
+    ///
+    /// Linear warm-up `(round + 1) / warmup_windows`, then
+    /// `floor + (1 - floor) * (1 + cos(pi * t)) / 2` with `t` the share of the decay that has passed.
+    pub fn step(&self, round: u64) -> f64 {
+        if round < self.warmup_windows {
+            return self.learning_rate * (round + 1) as f64 / self.warmup_windows as f64;
+        }
+        let length = self.decay_windows.saturating_sub(self.warmup_windows).max(1);
+        let t = ((round - self.warmup_windows) as f64 / length as f64).min(1.0);
+        let share = self.floor + (1.0 - self.floor) * (1.0 + (std::f64::consts::PI * t).cos()) / 2.0;
+        self.learning_rate * share
+    }
+}
+
+/// How a peer's work is proved to be its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// The paper's: the sign of the relative improvement on own data minus that on random data.
+    Sign,
+    /// Sequence by sequence, the drop on the peer's own data by its own update minus the drop by the
+    /// other peers' updates, corrected by the same difference on random data, over its own spread.
+    Counterfactual,
+}
+
+/// How peers are judged and paid. Formulas: `docs/gauntlet.md`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GauntletConfig {
+    /// Peers that are aggregated (G).
+    pub top_g: usize,
+    /// Sequences of a peer's own data that it is judged on.
+    pub own_sequences: usize,
+    /// Sequences of random data, the same for every peer of a window.
+    pub random_sequences: usize,
+    /// Step of an evaluation, as a share of the outer step.
+    pub evaluation_step: f64,
+    /// The estimator of the proof of computation.
+    pub proof: Proof,
+    /// Weight of a new observation in the moving average of the proof.
+    pub proof_alpha: f64,
+    /// Below this average the proof counts as 0, once `proof_warmup` observations were made.
+    pub proof_threshold: f64,
+    /// Observations before the threshold applies.
+    pub proof_warmup: u64,
+    /// OpenSkill's initial mean.
+    pub rating_mu: f64,
+    /// OpenSkill's initial deviation.
+    pub rating_sigma: f64,
+    /// OpenSkill's spread of performances.
+    pub rating_beta: f64,
+    /// OpenSkill's drift, added to every deviation before a match.
+    pub rating_tau: f64,
+    /// Outer steps behind at which the sync score reaches 0.
+    pub sync_limit: f64,
+    /// Outer steps behind above which a peer is neither judged nor aggregated.
+    pub sync_max: f64,
+    /// Values of each tensor that a peer shows of its model.
+    pub sync_samples: usize,
+    /// Factor on score and proof when stage 1 fails (absent, early, late, malformed, out of sync).
+    pub penalty: f64,
+    /// Windows without a valid upload after which a peer's record is forgotten.
+    pub forget_after: u64,
+    /// Exponent of the normalisation of scores into weights.
+    pub power: f64,
+    /// Windows between two settings of weights on chain.
+    pub windows_per_weights: u64,
+}
+
+/// How often the model is saved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// Windows between two checkpoints of the leader.
+    pub every_windows: u64,
+}
+
+/// Why a manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestError {
+    /// The file cannot be read.
+    #[error("cannot read the manifest {path}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The text is not a manifest.
+    #[error("not a run manifest")]
+    Parse(#[source] Box<toml::de::Error>),
+    /// A value makes no sense.
+    #[error("the manifest's {field} {problem}")]
+    Value {
+        /// Its path in the file.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// There is no preset of that name.
+    #[error("no preset is called `{0}`; there are: local, templar-1")]
+    UnknownPreset(String),
+}
+
+/// A manifest and the bytes it was read from.
+#[derive(Debug, Clone)]
+pub struct ManifestFile {
+    /// What the file says.
+    pub manifest: Manifest,
+    /// The file, byte by byte.
+    pub text: String,
+}
+
+impl ManifestFile {
+    /// Reads the text of a manifest.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        let manifest: Manifest = toml::from_str(text).map_err(|e| ManifestError::Parse(Box::new(e)))?;
+        manifest.check()?;
+        Ok(Self { manifest, text: text.to_owned() })
+    }
+
+    /// Reads a manifest from disk.
+    pub fn read(path: &Path) -> Result<Self, ManifestError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ManifestError::Read { path: path.display().to_string(), source })?;
+        Self::parse(&text)
+    }
+
+    /// A preset that comes with the program: `local` or `templar-1`.
+    pub fn preset(name: &str) -> Result<Self, ManifestError> {
+        match name {
+            "local" => Self::parse(include_str!("manifest/local.toml")),
+            "templar-1" => Self::parse(include_str!("manifest/templar-1.toml")),
+            other => Err(ManifestError::UnknownPreset(other.to_owned())),
+        }
+    }
+
+    /// blake3 over the file's bytes: the identity of the run.
+    pub fn hash(&self) -> [u8; 32] {
+        *blake3::hash(self.text.as_bytes()).as_bytes()
+    }
+
+    /// The first 8 bytes of the hash in hex: the prefix of every object key of the run.
+    pub fn run_id(&self) -> String {
+        hex::encode(&self.hash()[..8])
+    }
+}
+
+impl Manifest {
+    /// The schedule in typed units.
+    pub fn schedule(&self) -> Schedule {
+        Schedule {
+            blocks_per_window: self.schedule.blocks_per_window,
+            put_window: Duration::from_secs_f64(self.schedule.put_window_seconds),
+        }
+    }
+
+    fn check(&self) -> Result<(), ManifestError> {
+        let model = &self.model;
+        let rules = [
+            (self.schedule.blocks_per_window > 0, "schedule.blocks_per_window", "must be at least 1"),
+            (
+                (0.0..=86_400.0).contains(&self.schedule.put_window_seconds),
+                "schedule.put_window_seconds",
+                "must be between 0 and 86400",
+            ),
+            (model.heads > 0 && model.hidden_size % model.heads == 0, "model.heads", "must divide model.hidden_size"),
+            (model.kv_heads > 0 && model.heads % model.kv_heads == 0, "model.kv_heads", "must divide model.heads"),
+            ((model.hidden_size / model.heads) % 2 == 0, "model.hidden_size", "must give heads of even width"),
+            (model.vocab_size > 0 && model.layers > 0, "model", "must have a vocabulary and layers"),
+            (model.sequence_length > 1, "model.sequence_length", "must be at least 2"),
+            (self.train.sequences() > 0, "train", "must have at least one sequence a window"),
+            ((1..=64).contains(&self.compress.chunk), "compress.chunk", "must be between 1 and 64"),
+            (self.compress.top_k > 0, "compress.top_k", "must be at least 1"),
+            ((0.0..1.0).contains(&self.compress.momentum), "compress.momentum", "must be at least 0 and below 1"),
+            (self.outer.learning_rate > 0.0, "outer.learning_rate", "must be positive"),
+            (self.gauntlet.top_g > 0, "gauntlet.top_g", "must be at least 1"),
+            (self.gauntlet.own_sequences > 1, "gauntlet.own_sequences", "must be at least 2"),
+            (self.gauntlet.random_sequences > 1, "gauntlet.random_sequences", "must be at least 2"),
+            (self.gauntlet.windows_per_weights > 0, "gauntlet.windows_per_weights", "must be at least 1"),
+            (self.checkpoint.every_windows > 0, "checkpoint.every_windows", "must be at least 1"),
+        ];
+        match rules.into_iter().find(|(holds, _, _)| !holds) {
+            Some((_, field, problem)) => Err(ManifestError::Value { field, problem }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_parse_and_differ() {
+        let local = ManifestFile::preset("local").unwrap();
+        let big = ManifestFile::preset("templar-1").unwrap();
+        assert_ne!(local.hash(), big.hash());
+        assert_eq!(big.manifest.gauntlet.top_g, 15);
+        assert_eq!(big.manifest.schedule().blocks_per_window, 7);
+        assert!(matches!(ManifestFile::preset("none"), Err(ManifestError::UnknownPreset(_))));
+    }
+
+    #[test]
+    fn a_wrong_value_is_named() {
+        let text = include_str!("manifest/local.toml").replace("kv_heads = 2", "kv_heads = 3");
+        let error = ManifestFile::parse(&text).unwrap_err().to_string();
+        assert_eq!(error, "the manifest's model.kv_heads must divide model.heads");
+        assert!(matches!(ManifestFile::parse("nonsense"), Err(ManifestError::Parse(_))));
+    }
+
+    #[test]
+    fn the_step_rises_then_falls_to_its_floor() {
+        let outer = OuterConfig { learning_rate: 3.0, warmup_windows: 3, decay_windows: 13, floor: 0.1 };
+        assert_eq!(outer.step(0), 1.0);
+        assert_eq!(outer.step(2), 3.0);
+        assert_eq!(outer.step(3), 3.0);
+        assert!((outer.step(8) - 3.0 * 0.55).abs() < 1e-12);
+        assert!((outer.step(13) - 0.3).abs() < 1e-12);
+        assert!((outer.step(1000) - 0.3).abs() < 1e-12);
+    }
+}
