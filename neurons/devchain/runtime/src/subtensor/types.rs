@@ -1,0 +1,112 @@
+//! The pallet's own types.
+
+use super::Config;
+use frame_support::traits::Get;
+use parity_scale_codec::{Decode, DecodeWithMemTracking, Encode};
+use scale_info::TypeInfo;
+use sp_runtime::traits::TrailingZeroInput;
+
+/// A fixed-point number with 64 integer and 64 fractional bits.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    TypeInfo,
+)]
+pub struct FixedU128 {
+    /// The number, times 2^64.
+    pub bits: u128,
+}
+
+impl FixedU128 {
+    /// A whole number.
+    pub fn from_int(value: u64) -> Self {
+        Self { bits: u128::from(value) << 64 }
+    }
+}
+
+/// Where a neuron can be reached, as its hotkey published it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
+pub struct AxonInfo {
+    /// The block at which it was published.
+    pub block: u64,
+    /// The version of the neuron's software.
+    pub version: u32,
+    /// The address as a number, most significant byte first.
+    pub ip: u128,
+    /// The port.
+    pub port: u16,
+    /// 4 or 6.
+    pub ip_type: u8,
+    /// The protocol spoken there.
+    pub protocol: u8,
+    /// Not in use.
+    pub placeholder1: u8,
+    /// Not in use.
+    pub placeholder2: u8,
+}
+
+/// What happens at a limited rate, at the real chain's positions.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
+pub enum RateLimitKey<AccountId> {
+    /// A subnet's owner hotkey was set.
+    #[codec(index = 0)]
+    SetSNOwnerHotkey(u16),
+    /// A subnet was made.
+    #[codec(index = 2)]
+    NetworkLastRegistered,
+    /// An account did something.
+    #[codec(index = 3)]
+    LastTxBlock(AccountId),
+    /// An account changed its childkey take.
+    #[codec(index = 4)]
+    LastTxBlockChildKeyTake(AccountId),
+    /// An account changed its delegate take.
+    #[codec(index = 5)]
+    LastTxBlockDelegateTake(AccountId),
+}
+
+/// The account of 32 zero bytes: nobody.
+pub struct ZeroAccount<T>(std::marker::PhantomData<T>);
+
+impl<T: Config> Get<T::AccountId> for ZeroAccount<T> {
+    #[allow(clippy::expect_used)] // An account is 32 bytes of any value.
+    fn get() -> T::AccountId {
+        T::AccountId::decode(&mut TrailingZeroInput::zeroes()).expect("zero bytes are an account")
+    }
+}
+
+/// The sign of a subnet that has none of its own.
+pub struct DefaultSymbol;
+
+impl Get<Vec<u8>> for DefaultSymbol {
+    fn get() -> Vec<u8> {
+        "\u{1d70f}".as_bytes().to_vec()
+    }
+}
+
+/// A registration raises the price by 26 %.
+pub struct DefaultBurnIncrease;
+
+impl Get<FixedU128> for DefaultBurnIncrease {
+    fn get() -> FixedU128 {
+        FixedU128 { bits: (126u128 << 64) / 100 }
+    }
+}
+
+/// Liquid alpha lies between 0.7 and 0.9.
+pub struct DefaultAlphaValues;
+
+impl Get<(u16, u16)> for DefaultAlphaValues {
+    fn get() -> (u16, u16) {
+        (45_875, 58_982)
+    }
+}
