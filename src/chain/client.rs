@@ -1,0 +1,282 @@
+//! The way to a live node.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use subxt::{
+    tx::{Payload, StaticPayload},
+    utils::MultiAddress,
+};
+use templar_metadata::api;
+use url::Url;
+
+use super::{
+    AdminCall, Chain, ChainError, Head, Heads, Hyperparameters, Included, Metagraph, WeightSetting,
+    commitment, heads, history,
+    link::Link,
+    metagraph::{self, theirs},
+    read::Reader,
+    submit::{self, Settled, Turns},
+};
+use crate::{
+    wallet::{AccountId, Keypair},
+    window::{Block, NetUid, Uid},
+};
+
+/// A Subtensor node, reached by its JSON-RPC. Cloning shares the connection, which is made again when it is lost.
+#[derive(Debug, Clone)]
+pub struct SubtensorClient {
+    link: Arc<Link>,
+    turns: Arc<Turns>,
+}
+
+impl SubtensorClient {
+    /// Connects to the endpoint of [`super::endpoint`].
+    ///
+    /// # Errors
+    /// [`ChainError::Connect`] if nobody answers there within seconds. A connection that is lost later is made
+    /// again for as long as it takes.
+    pub async fn connect(endpoint: &Url) -> Result<Self, ChainError> {
+        let link = Link::connect(endpoint).await?;
+        Ok(Self { link: Arc::new(link), turns: Arc::default() })
+    }
+
+    /// The endpoint, as it may be shown.
+    pub fn endpoint(&self) -> &str {
+        &self.link.endpoint
+    }
+
+    /// The hash of the chain's first block, which tells chains apart.
+    pub fn genesis_hash(&self) -> [u8; 32] {
+        self.link.client.genesis_hash().0
+    }
+
+    async fn reader(&self, at: Option<Block>) -> Result<Reader<'_>, ChainError> {
+        Reader::new(&self.link, self.link.locate(at).await?).await
+    }
+
+    async fn submit<C>(
+        &self,
+        call: &'static str,
+        payload: StaticPayload<C>,
+        signer: &Keypair,
+    ) -> Result<Settled, ChainError>
+    where
+        StaticPayload<C>: Payload,
+    {
+        submit::submit(&self.link, &self.turns, call, payload, signer).await
+    }
+}
+
+#[async_trait]
+impl Chain for SubtensorClient {
+    async fn head(&self) -> Result<Head, ChainError> {
+        self.link.head().await
+    }
+
+    async fn heads(&self) -> Result<Heads, ChainError> {
+        Ok(heads::follow(self.link.clone()))
+    }
+
+    async fn block_hash(&self, block: Block) -> Result<Option<[u8; 32]>, ChainError> {
+        self.link.block_hash(block).await
+    }
+
+    async fn timestamp_ms(&self, block: Block) -> Result<u64, ChainError> {
+        let reader = self.reader(Some(block)).await?;
+        Ok(reader.read(api::storage().timestamp().now(), ()).await?.unwrap_or(0))
+    }
+
+    async fn subnets(&self) -> Result<Vec<NetUid>, ChainError> {
+        metagraph::subnets(&self.reader(None).await?).await
+    }
+
+    async fn metagraph(&self, netuid: NetUid, at: Option<Block>) -> Result<Metagraph, ChainError> {
+        metagraph::metagraph(&self.reader(at).await?, netuid).await
+    }
+
+    async fn hyperparameters(&self, netuid: NetUid) -> Result<Hyperparameters, ChainError> {
+        metagraph::hyperparameters(&self.reader(None).await?, netuid).await
+    }
+
+    async fn uid(&self, netuid: NetUid, hotkey: &AccountId) -> Result<Option<Uid>, ChainError> {
+        metagraph::uid(&self.reader(None).await?, netuid, hotkey).await
+    }
+
+    async fn balance(&self, account: &AccountId) -> Result<u64, ChainError> {
+        let reader = self.reader(None).await?;
+        let found = reader.read(api::storage().system().account(), (theirs(account),)).await?;
+        Ok(found.map_or(0, |account| account.data.free))
+    }
+
+    async fn commitments(
+        &self,
+        netuid: NetUid,
+        at: Option<Block>,
+    ) -> Result<BTreeMap<AccountId, Vec<Vec<u8>>>, ChainError> {
+        metagraph::commitments(&self.reader(at).await?, netuid).await
+    }
+
+    async fn weights(
+        &self,
+        netuid: NetUid,
+        validator: Uid,
+        at: Option<Block>,
+    ) -> Result<Vec<(Uid, u16)>, ChainError> {
+        let reader = self.reader(at).await?;
+        let row = reader.read(api::storage().subtensor_module().weights(), (netuid, validator));
+        Ok(row.await?.unwrap_or_default())
+    }
+
+    async fn weights_history(
+        &self,
+        netuid: NetUid,
+        from: Block,
+        to: Block,
+        validator: Option<Uid>,
+    ) -> Result<Vec<WeightSetting>, ChainError> {
+        history::weights(&self.link, netuid, from, to, validator).await
+    }
+
+    async fn commit(
+        &self,
+        netuid: NetUid,
+        fields: &[Vec<u8>],
+        signer: &Keypair,
+    ) -> Result<Included, ChainError> {
+        let payload = commitment::call(netuid, fields)?;
+        Ok(self.submit("set_commitment", payload, signer).await?.included)
+    }
+
+    async fn set_weights(
+        &self,
+        netuid: NetUid,
+        uids: &[Uid],
+        weights: &[u16],
+        version_key: u64,
+        signer: &Keypair,
+    ) -> Result<Included, ChainError> {
+        let call = "set_weights";
+        if uids.len() != weights.len() {
+            let reason = format!("{} UIDs have {} weights", uids.len(), weights.len());
+            return Err(ChainError::Invalid { call, reason });
+        }
+        let payload =
+            api::tx().subtensor_module().set_weights(netuid, uids.to_vec(), weights.to_vec(), version_key);
+        Ok(self.submit(call, payload, signer).await?.included)
+    }
+
+    async fn register(
+        &self,
+        netuid: NetUid,
+        hotkey: &AccountId,
+        coldkey: &Keypair,
+    ) -> Result<Uid, ChainError> {
+        let call = "burned_register";
+        let payload = api::tx().subtensor_module().burned_register(netuid, theirs(hotkey));
+        let settled = self.submit(call, payload, coldkey).await?;
+        let event = settled.find::<api::subtensor_module::events::NeuronRegistered>()?;
+        event.map(|event| event.1).ok_or_else(|| no_event("NeuronRegistered"))
+    }
+
+    async fn add_stake(
+        &self,
+        netuid: NetUid,
+        hotkey: &AccountId,
+        rao: u64,
+        coldkey: &Keypair,
+    ) -> Result<Included, ChainError> {
+        let payload = api::tx().subtensor_module().add_stake(theirs(hotkey), netuid, rao);
+        Ok(self.submit("add_stake", payload, coldkey).await?.included)
+    }
+
+    async fn transfer(&self, to: &AccountId, rao: u64, from: &Keypair) -> Result<Included, ChainError> {
+        let payload = api::tx().balances().transfer_keep_alive(MultiAddress::Id(theirs(to)), rao);
+        Ok(self.submit("transfer_keep_alive", payload, from).await?.included)
+    }
+
+    async fn register_network(&self, hotkey: &AccountId, coldkey: &Keypair) -> Result<NetUid, ChainError> {
+        let payload = api::tx().subtensor_module().register_network(theirs(hotkey));
+        let settled = self.submit("register_network", payload, coldkey).await?;
+        let event = settled.find::<api::subtensor_module::events::NetworkAdded>()?;
+        event.map(|event| event.0).ok_or_else(|| no_event("NetworkAdded"))
+    }
+
+    async fn start_call(&self, netuid: NetUid, owner: &Keypair) -> Result<Included, ChainError> {
+        let payload = api::tx().subtensor_module().start_call(netuid);
+        Ok(self.submit("start_call", payload, owner).await?.included)
+    }
+
+    async fn sudo(&self, call: AdminCall, signer: &Keypair) -> Result<Included, ChainError> {
+        let (name, call) = admin(call);
+        let settled = self.submit(name, api::tx().sudo().sudo(call), signer).await?;
+        // The outer transaction succeeds whatever the inner call does.
+        match settled.refusal("Sudo", "Sudid", "sudo_result")? {
+            Some(reason) => Err(ChainError::Refused { call: name, name: reason }),
+            None => Ok(settled.included),
+        }
+    }
+}
+
+fn no_event(name: &str) -> ChainError {
+    ChainError::Decode {
+        item: format!("SubtensorModule.{name}"),
+        reason: "the transaction succeeded without it".to_owned(),
+    }
+}
+
+/// The setter of AdminUtils, by name and as a call.
+fn admin(call: AdminCall) -> (&'static str, api::Call) {
+    use api::admin_utils::Call as Setter;
+    let (name, setter) = match call {
+        AdminCall::AdminFreezeWindow { blocks: window } => {
+            ("sudo_set_admin_freeze_window", Setter::sudo_set_admin_freeze_window { window })
+        }
+        AdminCall::Tempo { netuid, blocks: tempo } => {
+            ("sudo_set_tempo", Setter::sudo_set_tempo { netuid, tempo })
+        }
+        AdminCall::WeightsSetRateLimit { netuid, blocks: weights_set_rate_limit } => (
+            "sudo_set_weights_set_rate_limit",
+            Setter::sudo_set_weights_set_rate_limit { netuid, weights_set_rate_limit },
+        ),
+        AdminCall::WeightsVersionKey { netuid, key: weights_version_key } => (
+            "sudo_set_weights_version_key",
+            Setter::sudo_set_weights_version_key { netuid, weights_version_key },
+        ),
+        AdminCall::CommitRevealWeightsEnabled { netuid, enabled } => (
+            "sudo_set_commit_reveal_weights_enabled",
+            Setter::sudo_set_commit_reveal_weights_enabled { netuid, enabled },
+        ),
+        AdminCall::ImmunityPeriod { netuid, blocks: immunity_period } => {
+            ("sudo_set_immunity_period", Setter::sudo_set_immunity_period { netuid, immunity_period })
+        }
+        AdminCall::MinAllowedWeights { netuid, count: min_allowed_weights } => (
+            "sudo_set_min_allowed_weights",
+            Setter::sudo_set_min_allowed_weights { netuid, min_allowed_weights },
+        ),
+        AdminCall::MaxAllowedUids { netuid, count: max_allowed_uids } => {
+            ("sudo_set_max_allowed_uids", Setter::sudo_set_max_allowed_uids { netuid, max_allowed_uids })
+        }
+        AdminCall::MaxAllowedValidators { netuid, count: max_allowed_validators } => (
+            "sudo_set_max_allowed_validators",
+            Setter::sudo_set_max_allowed_validators { netuid, max_allowed_validators },
+        ),
+        AdminCall::StakeThreshold { rao: min_stake } => {
+            ("sudo_set_stake_threshold", Setter::sudo_set_stake_threshold { min_stake })
+        }
+        AdminCall::NetworkRegistrationAllowed { netuid, allowed: registration_allowed } => (
+            "sudo_set_network_registration_allowed",
+            Setter::sudo_set_network_registration_allowed { netuid, registration_allowed },
+        ),
+        AdminCall::MinBurn { netuid, rao: min_burn } => {
+            ("sudo_set_min_burn", Setter::sudo_set_min_burn { netuid, min_burn })
+        }
+        AdminCall::MaxBurn { netuid, rao: max_burn } => {
+            ("sudo_set_max_burn", Setter::sudo_set_max_burn { netuid, max_burn })
+        }
+        AdminCall::SubtokenEnabled { netuid, enabled: subtoken_enabled } => {
+            ("sudo_set_subtoken_enabled", Setter::sudo_set_subtoken_enabled { netuid, subtoken_enabled })
+        }
+    };
+    (name, api::Call::AdminUtils(setter))
+}

@@ -1,0 +1,191 @@
+//! What can go wrong between this program and a chain.
+
+use crate::{
+    wallet::AccountId,
+    window::{Block, NetUid},
+};
+
+use super::refusal;
+
+/// Why the chain was not reached, not understood, or refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChainError {
+    /// Not a network's name and not an endpoint.
+    #[error("{given:?} is neither a network nor an endpoint")]
+    UnknownNetwork {
+        /// What was given.
+        given: String,
+    },
+    /// No connection to the endpoint.
+    #[error("cannot connect to {endpoint}: {reason}")]
+    Connect {
+        /// The endpoint, without anything secret in it.
+        endpoint: String,
+        /// What the connection said.
+        reason: String,
+    },
+    /// The node did not answer in time.
+    #[error("{endpoint} did not answer to {request} within {seconds} s")]
+    Timeout {
+        /// The endpoint.
+        endpoint: String,
+        /// What was asked.
+        request: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The connection was lost in the middle of a request.
+    #[error("the connection to {endpoint} was lost during {request}")]
+    Disconnected {
+        /// The endpoint.
+        endpoint: String,
+        /// What was asked.
+        request: String,
+    },
+    /// The node answered with an error of its own.
+    #[error("{endpoint} answered to {request}: {reason}")]
+    Node {
+        /// The endpoint.
+        endpoint: String,
+        /// What was asked.
+        request: String,
+        /// The node's words.
+        reason: String,
+    },
+    /// The endpoint now serves a chain with another genesis block.
+    #[error("{endpoint} serves another chain than before")]
+    OtherChain {
+        /// The endpoint.
+        endpoint: String,
+    },
+    /// The stream of blocks has ended.
+    #[error("the stream of blocks has ended")]
+    Closed,
+    /// The block is not there (yet).
+    #[error("the chain has no block {block}")]
+    NoSuchBlock {
+        /// The block.
+        block: Block,
+    },
+    /// The node has thrown the block's state away.
+    #[error("the node no longer has the state of block {block}")]
+    Pruned {
+        /// The block.
+        block: Block,
+    },
+    /// The runtime lacks something by this name.
+    #[error("the chain's runtime has no {item}")]
+    Missing {
+        /// Pallet and name.
+        item: String,
+    },
+    /// What the chain stores has another shape than expected.
+    #[error("cannot understand the chain's {item}: {reason}")]
+    Decode {
+        /// Pallet and name.
+        item: String,
+        /// What did not fit.
+        reason: String,
+    },
+    /// There is no such subnet.
+    #[error("there is no subnet {netuid}")]
+    NoSuchSubnet {
+        /// The subnet.
+        netuid: NetUid,
+    },
+    /// The hotkey is no neuron of the subnet.
+    #[error("{hotkey} is not registered on subnet {netuid}")]
+    NotRegistered {
+        /// The hotkey.
+        hotkey: AccountId,
+        /// The subnet.
+        netuid: NetUid,
+    },
+    /// The chain refused a transaction, before or while executing it, for a reason with a name.
+    #[error("the chain refused {call}: {name}")]
+    Refused {
+        /// The call.
+        call: &'static str,
+        /// The reason by its name in the runtime, for example `SettingWeightsTooFast`.
+        name: String,
+    },
+    /// A transaction fell out of the pool, or its time ran out, before it was in a block.
+    #[error("{call} did not get into a block: {reason}")]
+    NotIncluded {
+        /// The call.
+        call: &'static str,
+        /// What happened to it.
+        reason: String,
+    },
+    /// The arguments break a rule of the chain that is checked here, before anything is sent.
+    #[error("{call} cannot be sent: {reason}")]
+    Invalid {
+        /// The call.
+        call: &'static str,
+        /// The rule.
+        reason: String,
+    },
+}
+
+impl ChainError {
+    /// What to do about it, in one sentence.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::UnknownNetwork { .. } => {
+                "use local, test, finney, archive, or an endpoint such as ws://127.0.0.1:9944"
+            }
+            Self::Connect { .. } => {
+                "check the endpoint and that a node listens there; `templar devchain` starts one on this machine"
+            }
+            Self::Timeout { .. } | Self::Disconnected { .. } => {
+                "try again, or use another endpoint with --network"
+            }
+            Self::Node { .. } => "the node's own words say what it lacks; another endpoint may have it",
+            Self::OtherChain { .. } => "restart this program if the development chain was started anew",
+            Self::Closed => "restart this program",
+            Self::NoSuchBlock { .. } => "the number is beyond the newest final block",
+            Self::Pruned { .. } => {
+                "use an archive node: --network archive, or a node of your own with all states"
+            }
+            Self::Missing { .. } => {
+                "the chain runs a runtime that this version of templar does not know; update templar"
+            }
+            Self::Decode { .. } => {
+                "the chain's runtime differs from what this version of templar knows; update templar"
+            }
+            Self::NoSuchSubnet { .. } => {
+                "check --netuid and --network: the same number is another subnet on another network"
+            }
+            Self::NotRegistered { .. } => {
+                "register it first: `templar register --netuid N --wallet COLD/HOT`"
+            }
+            Self::Refused { name, .. } => refusal::hint(name),
+            Self::NotIncluded { .. } => "nothing was done on chain; try again",
+            Self::Invalid { .. } => "correct the arguments; nothing was sent",
+        }
+    }
+
+    /// Whether the same request may succeed if it is made again, without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect { .. }
+                | Self::Timeout { .. }
+                | Self::Disconnected { .. }
+                | Self::NotIncluded { .. }
+        ) || matches!(self, Self::Refused { name, .. } if refusal::is_transient(name))
+    }
+
+    /// Whether it is the chain that said no, rather than the way to it that failed.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::NoSuchSubnet { .. }
+                | Self::NotRegistered { .. }
+                | Self::Refused { .. }
+                | Self::NotIncluded { .. }
+                | Self::Invalid { .. }
+        )
+    }
+}

@@ -1,0 +1,211 @@
+//! The connection to a node: made again when it is lost, and no request waits for ever.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use subxt::{
+    OnlineClient, PolkadotConfig,
+    backend::{BlockRef, LegacyBackend},
+    config::RpcConfigFor,
+    error::{BackendError, OnlineClientAtBlockError, OnlineClientError, RpcError},
+    rpcs::{self, LegacyRpcMethods, client::reconnecting_rpc_client},
+    utils::H256,
+};
+use url::Url;
+
+use super::{ChainError, Head, endpoint::shown};
+use crate::window::Block;
+
+/// The chain's types: addresses, signatures, header and extrinsic are those of Polkadot's family.
+pub(super) type Config = PolkadotConfig;
+/// A client that sees one block, with the metadata of that block's runtime.
+pub(super) type AtBlock = subxt::client::OnlineClientAtBlock<Config>;
+
+/// How long making a connection may take.
+const CONNECT: Duration = Duration::from_secs(15);
+/// How long one request may take, a reconnection in its midst included.
+pub(super) const REQUEST: Duration = Duration::from_secs(30);
+/// The longest pause between two tries to reconnect.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A connection, and what asks through it.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// The endpoint as it may be shown.
+    pub(super) endpoint: String,
+    pub(super) rpc: LegacyRpcMethods<RpcConfigFor<Config>>,
+    pub(super) client: OnlineClient<Config>,
+}
+
+/// No second try before the first connection stands, since the caller waits for the answer; then one after
+/// another for ever, with growing pauses, since a node that restarts comes back.
+#[derive(Debug, Clone)]
+struct Pauses {
+    connected: Arc<AtomicBool>,
+    next: Duration,
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.next;
+        self.next = (pause * 2).min(LONGEST_PAUSE);
+        self.connected.load(Ordering::Relaxed).then_some(pause)
+    }
+}
+
+impl Link {
+    pub(super) async fn connect(url: &Url) -> Result<Self, ChainError> {
+        let endpoint = shown(url);
+        let refused = |reason: String| ChainError::Connect { endpoint: endpoint.clone(), reason };
+        let connected = Arc::new(AtomicBool::new(false));
+        let builder = reconnecting_rpc_client::RpcClient::builder()
+            .connection_timeout(CONNECT)
+            .request_timeout(REQUEST)
+            .retry_policy(Pauses { connected: connected.clone(), next: Duration::from_millis(100) });
+        let socket = tokio::time::timeout(CONNECT, builder.build(url.as_str()))
+            .await
+            .map_err(|_| refused(format!("no answer within {} s", CONNECT.as_secs())))?
+            .map_err(|e| refused(root_cause(&e)))?;
+        connected.store(true, Ordering::Relaxed);
+        let socket = rpcs::RpcClient::new(socket);
+        let backend = LegacyBackend::builder().build(socket.clone());
+        let config = PolkadotConfig::builder().use_historic_types(false).build();
+        let client = OnlineClient::from_backend_with_config(config, Arc::new(backend));
+        let client = tokio::time::timeout(REQUEST, client)
+            .await
+            .map_err(|_| refused(format!("no answer within {} s", REQUEST.as_secs())))?
+            .map_err(|e| match e {
+                OnlineClientError::CannotGetGenesisHash(e) => refused(e.to_string()),
+                e => refused(e.to_string()),
+            })?;
+        Ok(Self { endpoint, rpc: LegacyRpcMethods::new(socket), client })
+    }
+
+    /// Asks until there is an answer: a request that a reconnection cut off is made again, for as long as
+    /// [`REQUEST`] allows. Only for requests that change nothing.
+    pub(super) async fn ask<T, F>(&self, request: &str, mut ask: impl FnMut() -> F) -> Result<T, ChainError>
+    where
+        F: Future<Output = Result<T, rpcs::Error>>,
+    {
+        let mut lost = false;
+        let answer = tokio::time::timeout(REQUEST, async {
+            loop {
+                match ask().await {
+                    Err(e) if is_lost(&e) => {
+                        lost = true;
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                    answer => return answer,
+                }
+            }
+        });
+        match answer.await {
+            Ok(answer) => answer.map_err(|e| self.trouble(request, e)),
+            Err(_) if lost => {
+                Err(ChainError::Disconnected { endpoint: self.endpoint.clone(), request: request.to_owned() })
+            }
+            Err(_) => Err(self.timeout(request)),
+        }
+    }
+
+    pub(super) fn timeout(&self, request: &str) -> ChainError {
+        ChainError::Timeout {
+            endpoint: self.endpoint.clone(),
+            request: request.to_owned(),
+            seconds: REQUEST.as_secs(),
+        }
+    }
+
+    /// What a failed request means.
+    pub(super) fn trouble(&self, request: &str, error: rpcs::Error) -> ChainError {
+        let (endpoint, request) = (self.endpoint.clone(), request.to_owned());
+        match error {
+            e if is_lost(&e) => ChainError::Disconnected { endpoint, request },
+            rpcs::Error::User(e) => ChainError::Node { endpoint, request, reason: words(&e) },
+            e => ChainError::Node { endpoint, request, reason: e.to_string() },
+        }
+    }
+
+    /// The newest final block.
+    pub(super) async fn head(&self) -> Result<Head, ChainError> {
+        let hash = self.ask("chain_getFinalizedHead", || self.rpc.chain_get_finalized_head()).await?;
+        let header = self.ask("chain_getHeader", || self.rpc.chain_get_header(Some(hash))).await?;
+        let number = header.map(|header| header.number).ok_or_else(|| ChainError::Node {
+            endpoint: self.endpoint.clone(),
+            request: "chain_getHeader".to_owned(),
+            reason: "it does not know its own final block".to_owned(),
+        })?;
+        Ok(Head { number, hash: hash.0 })
+    }
+
+    /// The hash of a block by number, if the chain has come so far.
+    pub(super) async fn block_hash(&self, block: Block) -> Result<Option<[u8; 32]>, ChainError> {
+        // Nodes take no number beyond 32 bits.
+        if u32::try_from(block).is_err() {
+            return Ok(None);
+        }
+        let hash = self.ask("chain_getBlockHash", || self.rpc.chain_get_block_hash(Some(block.into())));
+        Ok(hash.await?.map(|hash| hash.0))
+    }
+
+    /// The final block of that number, the newest if none is given.
+    pub(super) async fn locate(&self, block: Option<Block>) -> Result<Head, ChainError> {
+        let Some(number) = block else { return self.head().await };
+        let hash = self.block_hash(number).await?.ok_or(ChainError::NoSuchBlock { block: number })?;
+        Ok(Head { number, hash })
+    }
+
+    /// A client that sees that block, with its runtime's metadata.
+    pub(super) async fn at(&self, head: Head) -> Result<AtBlock, ChainError> {
+        let block = BlockRef::from_hash(H256(head.hash));
+        match tokio::time::timeout(REQUEST, self.client.at_block_hash_and_number(block, head.number)).await {
+            Err(_) => Err(self.timeout("Core_version")),
+            Ok(Ok(at)) => Ok(at),
+            Ok(Err(OnlineClientAtBlockError::CannotGetSpecVersion {
+                reason: BackendError::Rpc(RpcError::ClientError(e)),
+                ..
+            })) => Err(self.at_block(head.number, self.trouble("Core_version", e))),
+            Ok(Err(e)) => Err(ChainError::Decode { item: "metadata".to_owned(), reason: root_cause(&e) }),
+        }
+    }
+
+    /// The same trouble, told apart if it is that the node has thrown the block's state away.
+    pub(super) fn at_block(&self, block: Block, error: ChainError) -> ChainError {
+        match error {
+            ChainError::Node { reason, .. } if reason.contains("State already discarded") => {
+                ChainError::Pruned { block }
+            }
+            e => e,
+        }
+    }
+}
+
+/// Whether the connection broke, and is being made again.
+pub(super) fn is_lost(error: &rpcs::Error) -> bool {
+    matches!(error, rpcs::Error::DisconnectedWillReconnect(_) | rpcs::Error::Client(_))
+}
+
+/// What a node said, its details included: the reason of a refusal is in them.
+pub(super) fn words(error: &rpcs::UserError) -> String {
+    match error.data.as_deref().map(|data| data.get().trim_matches('"')) {
+        Some(data) if !data.is_empty() => format!("{}: {data}", error.message),
+        _ => error.message.clone(),
+    }
+}
+
+/// The innermost cause, which is the one that says something.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
