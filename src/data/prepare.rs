@@ -1,0 +1,147 @@
+use super::{DataError, corpus::SEPARATOR};
+use std::{
+    collections::HashSet,
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+/// Which files of a folder are text.
+const EXTENSIONS: [&str; 3] = ["rs", "md", "txt"];
+/// Larger files of a folder are left out: they are tables and generated code, which repeat themselves.
+const LARGEST_FILE: u64 = 200_000;
+/// Folders inside of folders are followed this far.
+const DEEPEST: usize = 32;
+
+/// The text that every builder has: the sources of the crates that cargo has fetched
+/// (`$CARGO_HOME/registry/src/*/`), sorted.
+pub fn default_sources() -> Result<Vec<PathBuf>, DataError> {
+    let home = env::var_os("CARGO_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let home = home.or_else(|| Some(env::home_dir()?.join(".cargo"))).ok_or(DataError::NoRegistry)?;
+    let listed = fs::read_dir(home.join("registry").join("src")).map_err(|_| DataError::NoRegistry)?;
+    let mut found: Vec<PathBuf> = listed.flatten().map(|e| e.path()).filter(|p| p.is_dir()).collect();
+    found.sort();
+    if found.is_empty() { Err(DataError::NoRegistry) } else { Ok(found) }
+}
+
+/// Text, joined.
+pub(super) struct Text {
+    pub bytes: Vec<u8>,
+    pub documents: u64,
+    pub duplicates: u64,
+}
+
+struct Candidate {
+    /// By this files are ordered: the hash of the path without versions, then the path itself.
+    order: ([u8; 32], String),
+    path: PathBuf,
+    /// Named by the user, so taken whatever its extension and size.
+    named: bool,
+}
+
+/// Reads the sources, in the order of the candidates, until the limit is reached.
+pub(super) fn gather(sources: &[PathBuf], limit_bytes: u64) -> Result<Text, DataError> {
+    let mut candidates = Vec::new();
+    for source in sources {
+        let fail = |e| DataError::File { action: "read", path: source.clone(), source: e };
+        let metadata = fs::metadata(source).map_err(fail)?;
+        if metadata.is_dir() {
+            // Fails where the user's own folder cannot be read; inside, that only leaves files out.
+            fs::read_dir(source).map_err(fail)?;
+            walk(source, "", &mut candidates, DEEPEST);
+        } else {
+            let name = source.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
+            candidates.push(Candidate { order: order(&name), path: source.clone(), named: true });
+        }
+    }
+    candidates.sort_by(|a, b| a.order.cmp(&b.order));
+
+    let mut text = Text { bytes: Vec::new(), documents: 0, duplicates: 0 };
+    let mut seen = HashSet::new();
+    let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
+    for Candidate { path, named, .. } in candidates {
+        if text.bytes.len() >= limit {
+            break;
+        }
+        let content = match fs::read(&path) {
+            Ok(content) => content,
+            Err(source) if named => return Err(DataError::File { action: "read", path, source }),
+            Err(_) => continue,
+        };
+        if std::str::from_utf8(&content).is_err() || content.contains(&SEPARATOR) {
+            if named {
+                return Err(DataError::NotText { path });
+            }
+            continue;
+        }
+        if content.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        if !seen.insert(blake3::hash(&content)) {
+            text.duplicates += 1;
+            continue;
+        }
+        text.bytes.extend_from_slice(&content);
+        text.bytes.push(SEPARATOR);
+        text.documents += 1;
+    }
+    text.bytes.truncate(limit);
+    if text.bytes.is_empty() {
+        let names: Vec<String> = sources.iter().map(|path| path.display().to_string()).collect();
+        return Err(DataError::NoText { sources: names.join(", ") });
+    }
+    Ok(text)
+}
+
+/// Collects the text files below a folder. `within` is the folder's path in its source, with a slash at
+/// its end. Links are not followed, so there are no loops; what cannot be read is left out.
+fn walk(folder: &Path, within: &str, candidates: &mut Vec<Candidate>, depth: usize) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let Ok(kind) = entry.file_type() else { continue };
+        let path = entry.path();
+        let within = format!("{within}{name}");
+        if kind.is_dir() {
+            if depth > 0 && !name.starts_with('.') {
+                walk(&path, &format!("{within}/"), candidates, depth - 1);
+            }
+        } else if kind.is_file()
+            && path.extension().and_then(|e| e.to_str()).is_some_and(|e| EXTENSIONS.contains(&e))
+            && entry.metadata().is_ok_and(|metadata| metadata.len() <= LARGEST_FILE)
+        {
+            candidates.push(Candidate { order: order(&within), path, named: false });
+        }
+    }
+}
+
+fn order(within: &str) -> ([u8; 32], String) {
+    let mut parts = within.splitn(2, '/');
+    let project = without_version(parts.next().unwrap_or_default());
+    let mut hash = blake3::Hasher::new();
+    hash.update(project.as_bytes()).update(b"/").update(parts.next().unwrap_or_default().as_bytes());
+    (*hash.finalize().as_bytes(), within.to_owned())
+}
+
+/// A crate's folder is `name-1.2.3`.
+fn without_version(folder: &str) -> &str {
+    match folder.rsplit_once('-') {
+        Some((name, version)) if version.starts_with(|c: char| c.is_ascii_digit()) => name,
+        _ => folder,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_a_crate_stay_together() {
+        assert_eq!(without_version("serde_json-1.0.150"), "serde_json");
+        assert_eq!(without_version("windows-sys-0.59.0"), "windows-sys");
+        assert_eq!(without_version("plain-folder"), "plain-folder");
+        let (old, new) = (order("windows-sys-0.52.0/src/lib.rs"), order("windows-sys-0.59.0/src/lib.rs"));
+        assert_eq!(old.0, new.0);
+        assert!(old < new);
+        assert_ne!(old.0, order("windows-sys-0.59.0/src/main.rs").0);
+    }
+}
