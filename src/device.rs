@@ -1,0 +1,118 @@
+//! Where tensors live: choosing the device, and making CUDA visible.
+//!
+//! The linker drops `libtorch_cuda.so` as unneeded, and with it CUDA is invisible to libtorch; [`open`]
+//! therefore loads it by hand where it is present. One binary so serves machines with and without a GPU.
+
+use std::{path::PathBuf, sync::OnceLock};
+use tch::Device;
+
+/// Why a device cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// Not a device's name.
+    #[error("`{0}` is not a device: use cpu, cuda:N or auto")]
+    Unknown(String),
+    /// No such GPU.
+    #[error("there is no cuda:{wanted}: libtorch sees {found} CUDA devices")]
+    Missing {
+        /// The device's number.
+        wanted: usize,
+        /// How many there are.
+        found: usize,
+    },
+}
+
+/// Opens `cpu`, `cuda:N` (`cuda` is `cuda:0`) or `auto` (the first GPU if there is one).
+///
+/// # Errors
+/// An unknown name, or a GPU that libtorch does not see.
+pub fn open(name: &str) -> Result<Device, DeviceError> {
+    let unknown = || DeviceError::Unknown(name.to_owned());
+    match name {
+        "cpu" => Ok(Device::Cpu),
+        "auto" if cuda_devices() > 0 => Ok(Device::Cuda(0)),
+        "auto" => Ok(Device::Cpu),
+        _ => {
+            let number = name.strip_prefix("cuda").ok_or_else(unknown)?;
+            let wanted = match number.strip_prefix(':') {
+                None if number.is_empty() => 0,
+                digits => digits.and_then(|d| d.parse().ok()).ok_or_else(unknown)?,
+            };
+            let found = cuda_devices();
+            if wanted < found {
+                Ok(Device::Cuda(wanted))
+            } else {
+                Err(DeviceError::Missing { wanted, found })
+            }
+        }
+    }
+}
+
+/// CUDA devices that libtorch sees, once `libtorch_cuda.so` is loaded.
+pub fn cuda_devices() -> usize {
+    load_cuda();
+    usize::try_from(tch::Cuda::device_count()).unwrap_or(0)
+}
+
+/// Threads of libtorch's CPU kernels in this process.
+pub fn set_threads(threads: usize) {
+    tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
+}
+
+/// Loads `libtorch_cuda.so` from beside the libtorch that this process runs on; says whether it did.
+fn load_cuda() -> bool {
+    static LOADED: OnceLock<bool> = OnceLock::new();
+    *LOADED.get_or_init(|| cuda_library().is_some_and(|path| open_library(&path)))
+}
+
+/// Where the running libtorch lies, as the kernel's list of mapped files has it.
+fn cuda_library() -> Option<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let libtorch = maps
+        .lines()
+        .filter_map(|l| l.find('/').map(|at| &l[at..]))
+        .find(|p| p.ends_with("/libtorch_cpu.so"))?;
+    let cuda = PathBuf::from(libtorch).with_file_name("libtorch_cuda.so");
+    cuda.exists().then_some(cuda)
+}
+
+#[cfg(unix)]
+fn open_library(path: &std::path::Path) -> bool {
+    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+    // SAFETY: the library is libtorch's own other half; its initialisers register CUDA with the libtorch
+    // that is loaded, and nothing else is called. It is never unloaded.
+    match unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) } {
+        Ok(library) => {
+            std::mem::forget(library);
+            true
+        }
+        Err(error) => {
+            // Usual on a machine without the GPU's libraries: the CPU serves.
+            tracing::debug!(%error, "libtorch_cuda.so cannot be loaded");
+            false
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn open_library(_: &std::path::Path) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_understood() {
+        assert_eq!(open("cpu"), Ok(Device::Cpu));
+        assert!(open("auto").is_ok());
+        for wrong in ["gpu", "cuda:", "cuda:x", "cuda1", ""] {
+            assert_eq!(open(wrong), Err(DeviceError::Unknown(wrong.to_owned())));
+        }
+        let found = cuda_devices();
+        assert_eq!(open("cuda:99"), Err(DeviceError::Missing { wanted: 99, found }));
+        assert_eq!(open("cuda").is_ok(), found > 0);
+    }
+}

@@ -1,0 +1,140 @@
+//! Reading a stranger's pseudo-gradient.
+
+use super::{
+    Expected, GradientError, Header, Layout, PseudoGradient, SparseTensor, TensorLayout,
+    digest::{content_digest, signing_message},
+    encode::check_header,
+    metadata::read,
+    positions::Fault,
+    value,
+};
+use sp_core::crypto::AccountId32;
+
+/// Reads and checks a pseudo-gradient; `verify` says whether a signature is an account's over a message.
+///
+/// Never panics, and allocates no more than the layout allows: the file is refused unread above
+/// [`Layout::max_object_bytes`], its JSON above [`Layout::max_header_bytes`]. Cheap checks come first,
+/// the signature before the positions are unpacked. Whether sample digest, sample count, model hash and model
+/// samples are the right ones is not decided here: they are for stage 1 of the Gauntlet.
+///
+/// # Errors
+/// One [`GradientError`] for each thing that can be wrong.
+pub fn decode(
+    bytes: &[u8],
+    layout: &Layout,
+    expected: &Expected,
+    verify: impl FnOnce(&AccountId32, &[u8], &[u8; 64]) -> bool,
+) -> Result<PseudoGradient, GradientError> {
+    let limit = layout.max_object_bytes();
+    if bytes.len() > limit {
+        return Err(GradientError::TooLarge { bytes: bytes.len(), limit });
+    }
+    let (json, payload) = split(bytes, layout)?;
+    let (raw, lengths) = read(json, layout)?;
+    let promised: usize = lengths.iter().sum();
+    let whole = (8 + json.len()) as u64 + promised as u64;
+    if promised > payload.len() {
+        return Err(GradientError::Truncated { bytes: bytes.len(), promised: whole });
+    } else if promised < payload.len() {
+        return Err(GradientError::TrailingBytes { bytes: bytes.len(), promised: whole });
+    }
+    let (header, signature) = raw.read()?;
+    check_expected(&header, expected)?;
+    check_header(&header, layout)?;
+    let exponents = &raw.exponents;
+    if exponents.len() != layout.tensors().len() {
+        let (found, expected) = (exponents.len(), layout.tensors().len());
+        return Err(GradientError::ExponentCount { found, expected });
+    }
+    let mut blobs = Vec::with_capacity(lengths.len());
+    let mut rest = payload;
+    for length in lengths {
+        let (blob, tail) = rest.split_at(length);
+        blobs.push(blob);
+        rest = tail;
+    }
+    for ((tensor, pair), exponent) in layout.tensors().iter().zip(blobs.chunks_exact(2)).zip(exponents) {
+        check_blobs(tensor, pair[0], pair[1], *exponent)?;
+    }
+    let digest = content_digest(&header, exponents, blobs.iter().copied());
+    let message = signing_message(header.netuid, &header.run, header.window, &digest);
+    if !verify(&header.hotkey, &message, &signature) {
+        return Err(GradientError::Signature);
+    }
+    let unpack = |((tensor, pair), exponent): ((&TensorLayout, &[&[u8]]), &i8)| {
+        let positions = tensor.rice.decode(pair[0], tensor.chunks()).map_err(|f| fault(f, tensor))?;
+        Ok(SparseTensor { exponent: *exponent, positions, codes: pair[1].to_vec() })
+    };
+    let tensors = layout
+        .tensors()
+        .iter()
+        .zip(blobs.chunks_exact(2))
+        .zip(exponents)
+        .map(unpack)
+        .collect::<Result<Vec<_>, GradientError>>()?;
+    Ok(PseudoGradient { header, tensors, digest })
+}
+
+/// The JSON header and what follows it.
+fn split<'a>(bytes: &'a [u8], layout: &Layout) -> Result<(&'a [u8], &'a [u8]), GradientError> {
+    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
+        return Err(GradientError::Truncated { bytes: bytes.len(), promised: 8 });
+    };
+    let length = u64::from_le_bytes(*length);
+    let limit = layout.max_header_bytes();
+    match usize::try_from(length) {
+        Ok(json) if json <= limit => rest
+            .split_at_checked(json)
+            .ok_or(GradientError::Truncated { bytes: bytes.len(), promised: 8 + length }),
+        _ => Err(GradientError::HeaderTooLarge { bytes: length, limit }),
+    }
+}
+
+fn check_expected(header: &Header, expected: &Expected) -> Result<(), GradientError> {
+    if header.run != expected.run {
+        return Err(GradientError::WrongRun);
+    }
+    if header.netuid != expected.netuid {
+        return Err(GradientError::WrongNetuid { found: header.netuid, expected: expected.netuid });
+    }
+    if header.window != expected.window {
+        return Err(GradientError::WrongWindow { found: header.window, expected: expected.window });
+    }
+    if header.uid != expected.uid {
+        return Err(GradientError::WrongUid { found: header.uid, expected: expected.uid });
+    }
+    if header.hotkey != expected.hotkey {
+        return Err(GradientError::WrongHotkey);
+    }
+    Ok(())
+}
+
+fn check_blobs(
+    tensor: &TensorLayout,
+    positions: &[u8],
+    values: &[u8],
+    exponent: i8,
+) -> Result<(), GradientError> {
+    let name = || tensor.name.clone();
+    if !(value::MIN_EXPONENT..=value::MAX_EXPONENT).contains(&exponent) {
+        return Err(GradientError::Exponent { name: name(), found: exponent });
+    }
+    if values.len() != tensor.values() {
+        return Err(GradientError::Length { name: name(), found: values.len(), expected: tensor.values() });
+    }
+    let limit = tensor.max_position_bytes();
+    if positions.len() > limit {
+        return Err(GradientError::PositionsTooLong { name: name(), found: positions.len(), limit });
+    }
+    Ok(())
+}
+
+fn fault(fault: Fault, tensor: &TensorLayout) -> GradientError {
+    let name = tensor.name.clone();
+    match fault {
+        Fault::Truncated { chunk } => GradientError::PositionsTruncated { name, chunk },
+        Fault::OutOfRange { chunk } => GradientError::PositionOutOfRange { name, chunk },
+        Fault::Excess => GradientError::PositionsTrailing { name },
+        Fault::Padding => GradientError::PositionsPadding { name },
+    }
+}

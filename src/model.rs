@@ -1,0 +1,183 @@
+//! The Llama that is trained: parameters, forward pass, hash, files.
+//!
+//! Names, shapes and arithmetic are those of Hugging Face's `LlamaForCausalLM` (RMSNorm, rotary positions
+//! by `rotate_half`, grouped-query attention, SwiGLU, no biases), so that a saved model opens there as it is.
+//! Weights are float32.
+
+mod files;
+mod forward;
+mod initial;
+mod shapes;
+
+pub use files::ModelError;
+pub(crate) use files::{read_tensors, write_tensors};
+pub use initial::initial_values;
+pub use shapes::{parameter_count, parameter_shapes};
+
+use crate::{gradient::model_samples, manifest::ModelConfig, window::Window};
+use forward::Rope;
+use sp_core::crypto::AccountId32;
+use std::{collections::BTreeMap, path::Path};
+use tch::{Device, Kind, Tensor};
+
+/// A Llama with its weights on one device.
+#[derive(Debug)]
+pub struct Llama {
+    config: ModelConfig,
+    parameters: Vec<(String, Tensor)>,
+    rope: Rope,
+    device: Device,
+}
+
+/// A copy of all weights, for [`Llama::restore`].
+#[derive(Debug)]
+pub struct Snapshot(Vec<Tensor>);
+
+impl Llama {
+    /// A model with the initial weights of a seed: the same bits on every platform ([`initial_values`]).
+    pub fn new(config: &ModelConfig, seed: u64, device: Device) -> Self {
+        let make = |(name, shape): (String, Vec<usize>)| {
+            let values = initial_values(&name, &shape, seed, config.initial_std);
+            let shape: Vec<i64> = shape.iter().map(|d| *d as i64).collect();
+            let tensor = Tensor::from_slice(&values).to_device(device).reshape(&shape);
+            (name, tensor)
+        };
+        Self::with(config, parameter_shapes(config).into_iter().map(make).collect(), device)
+    }
+
+    fn with(config: &ModelConfig, parameters: Vec<(String, Tensor)>, device: Device) -> Self {
+        let parameters = parameters.into_iter().map(|(n, t)| (n, t.set_requires_grad(true))).collect();
+        let rope = Rope::new(config, config.sequence_length, device);
+        Self { config: config.clone(), parameters, rope, device }
+    }
+
+    /// The shape that it was made for.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Where its weights are.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Names and weights, in the fixed order of [`parameter_shapes`].
+    pub fn parameters(&self) -> &[(String, Tensor)] {
+        &self.parameters
+    }
+
+    /// Logits `[batch, length, vocabulary]` for token ids `[batch, length]` (int64).
+    pub fn logits(&self, tokens: &Tensor) -> Tensor {
+        forward::logits(&self.config, &self.parameters, &self.rope, tokens)
+    }
+
+    /// Mean cross-entropy in nats of each sequence, `[batch]`, for token ids `[batch, length + 1]` (int64):
+    /// every token but the first is predicted from those before it.
+    pub fn losses(&self, tokens: &Tensor) -> Tensor {
+        let length = tokens.size().get(1).copied().unwrap_or(1) - 1;
+        let logits = self.logits(&tokens.narrow(1, 0, length));
+        let targets = tokens.narrow(1, 1, length).reshape([-1]);
+        let flat = logits.view([-1, self.config.vocab_size]);
+        let losses = flat.cross_entropy_loss::<Tensor>(&targets, None, tch::Reduction::None, -100, 0.0);
+        losses.view([-1, length]).mean_dim(1, false, Kind::Float)
+    }
+
+    /// [`Self::losses`] without gradients, `micro_batch` sequences at a time.
+    pub fn sequence_losses(&self, tokens: &Tensor, micro_batch: usize) -> Vec<f32> {
+        tch::no_grad(|| {
+            let parts = tokens.split(micro_batch.max(1) as i64, 0);
+            parts.iter().flat_map(|part| floats(&self.losses(part))).collect()
+        })
+    }
+
+    /// blake3 over every parameter in order: name and dimensions (each length as u64 LE in front), then the
+    /// weights as little-endian f32. Equal hashes mean equal models, bit for bit.
+    pub fn hash(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"templar model v1");
+        for (name, tensor) in &self.parameters {
+            hasher.update(&(name.len() as u64).to_le_bytes());
+            hasher.update(name.as_bytes());
+            let shape = tensor.size();
+            hasher.update(&(shape.len() as u64).to_le_bytes());
+            shape.iter().for_each(|d| {
+                hasher.update(&(*d as u64).to_le_bytes());
+            });
+            hasher.update(&bytes(tensor));
+        }
+        *hasher.finalize().as_bytes()
+    }
+
+    /// The values that `hotkey` must show of this model in `window`: for each tensor `per_tensor` of them, at
+    /// the positions of [`model_samples`].
+    pub fn samples(
+        &self,
+        run: &[u8; 32],
+        hotkey: &AccountId32,
+        window: Window,
+        per_tensor: usize,
+    ) -> Vec<f32> {
+        let draw = |(index, (_, tensor)): (usize, &(String, Tensor))| {
+            let positions = model_samples(run, hotkey, window, index, tensor.numel(), per_tensor);
+            let positions: Vec<i64> = positions.iter().map(|p| *p as i64).collect();
+            let positions = Tensor::from_slice(&positions).to_device(self.device);
+            floats(&tensor.detach().reshape([-1]).index_select(0, &positions))
+        };
+        self.parameters.iter().enumerate().flat_map(draw).collect()
+    }
+
+    /// A copy of the weights as they are.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot(self.parameters.iter().map(|(_, t)| t.detach().copy()).collect())
+    }
+
+    /// Puts the weights of a snapshot of this model back, bit for bit.
+    pub fn restore(&mut self, snapshot: &Snapshot) {
+        tch::no_grad(|| {
+            for ((_, tensor), saved) in self.parameters.iter_mut().zip(&snapshot.0) {
+                tensor.copy_(saved);
+            }
+        });
+    }
+
+    /// Writes the weights as a safetensors file with `metadata`; the file appears whole or not at all.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn save(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<(), ModelError> {
+        let tensors: Vec<_> = self.parameters.iter().map(|(n, t)| (n.as_str(), t)).collect();
+        write_tensors(path, &tensors, metadata)
+    }
+
+    /// Opens a safetensors file that holds exactly this model's parameters, and returns its metadata too.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is not safetensors, or holds other tensors than the model's.
+    pub fn load(
+        config: &ModelConfig,
+        path: &Path,
+        device: Device,
+    ) -> Result<(Self, BTreeMap<String, String>), ModelError> {
+        let (tensors, metadata) = read_tensors(path, &parameter_shapes(config), device)?;
+        Ok((Self::with(config, tensors, device), metadata))
+    }
+}
+
+/// The elements of a float tensor, in row-major order.
+pub(crate) fn floats(tensor: &Tensor) -> Vec<f32> {
+    let flat = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+    let mut values = vec![0f32; flat.numel()];
+    let count = values.len();
+    flat.copy_data(&mut values, count);
+    values
+}
+
+/// The elements of a float tensor as little-endian f32.
+pub(crate) fn bytes(tensor: &Tensor) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4 * tensor.numel());
+    floats(tensor).iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
+    bytes
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! Tensors in safetensors files: written whole or not at all, read with bounds.
+
+use super::bytes;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufReader, BufWriter, Read, Write},
+    path::Path,
+};
+use tch::{Device, Kind, Tensor};
+
+/// A header longer than this is not one of ours.
+const MAX_HEADER: u64 = 16 << 20;
+
+/// Why a file of tensors cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The disk refused.
+    #[error("cannot {verb} {path}")]
+    Disk {
+        /// `read` or `write`.
+        verb: &'static str,
+        /// The file.
+        path: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is not a safetensors file.
+    #[error("{path} is not a safetensors file: {problem}")]
+    Format {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A tensor is missing, or of another shape or type.
+    #[error("{path} does not hold this model: {problem}")]
+    OtherModel {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: [u64; 2],
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__", default, skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
+    #[serde(flatten)]
+    entries: BTreeMap<String, Entry>,
+}
+
+/// Writes float32 tensors in the given order, beside the final name first: a reader sees all of the file or
+/// the one before it.
+pub(crate) fn write_tensors(
+    path: &Path,
+    tensors: &[(&str, &Tensor)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), ModelError> {
+    let failed = |source| ModelError::Disk { verb: "write", path: path.display().to_string(), source };
+    let mut at = 0;
+    let mut entries = BTreeMap::new();
+    for (name, tensor) in tensors {
+        let end = at + 4 * tensor.numel() as u64;
+        let shape = tensor.size().iter().map(|d| *d as usize).collect();
+        entries.insert((*name).to_owned(), Entry { dtype: "F32".to_owned(), shape, data_offsets: [at, end] });
+        at = end;
+    }
+    let mut json = serde_json::to_vec(&Header { metadata: metadata.clone(), entries })
+        .map_err(|e| ModelError::Format { path: path.display().to_string(), problem: e.to_string() })?;
+    json.resize(json.len().next_multiple_of(8), b' ');
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    let mut out = BufWriter::new(file.as_file_mut());
+    out.write_all(&(json.len() as u64).to_le_bytes()).map_err(failed)?;
+    out.write_all(&json).map_err(failed)?;
+    for (_, tensor) in tensors {
+        out.write_all(&bytes(tensor)).map_err(failed)?;
+    }
+    out.flush().map_err(failed)?;
+    drop(out);
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|e| failed(e.error))?;
+    // The rename itself must outlive a power cut too.
+    File::open(folder).and_then(|f| f.sync_all()).map_err(failed)
+}
+
+/// Named tensors and the file's metadata.
+pub(crate) type Tensors = (Vec<(String, Tensor)>, BTreeMap<String, String>);
+
+/// Reads exactly the named float32 tensors; a file with others, or of another length, is refused.
+pub(crate) fn read_tensors(
+    path: &Path,
+    shapes: &[(String, Vec<usize>)],
+    device: Device,
+) -> Result<Tensors, ModelError> {
+    let place = || path.display().to_string();
+    let failed = |source| ModelError::Disk { verb: "read", path: place(), source };
+    let format = |problem: &str| ModelError::Format { path: place(), problem: problem.to_owned() };
+    let other = |problem: String| ModelError::OtherModel { path: place(), problem };
+    let file = File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    let mut file = BufReader::new(file);
+    let mut length = [0; 8];
+    if size < 8 {
+        return Err(format("it is too short"));
+    }
+    file.read_exact(&mut length).map_err(failed)?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER || length > size - 8 {
+        return Err(format("its header is longer than it can be"));
+    }
+    let mut json = vec![0; length as usize];
+    file.read_exact(&mut json).map_err(failed)?;
+    let header: Header = serde_json::from_slice(&json).map_err(|e| format(&e.to_string()))?;
+    if header.entries.len() != shapes.len() {
+        return Err(other(format!("it has {} tensors, the model {}", header.entries.len(), shapes.len())));
+    }
+    // In the file's own order, so that it is read from front to back once.
+    let mut order: Vec<(usize, &Entry)> = Vec::with_capacity(shapes.len());
+    for (index, (name, shape)) in shapes.iter().enumerate() {
+        let entry = header.entries.get(name).ok_or_else(|| other(format!("it has no {name}")))?;
+        if entry.dtype != "F32" || entry.shape != *shape {
+            let found = format!("{} {:?}", entry.dtype, entry.shape);
+            return Err(other(format!("its {name} is {found}, the model's F32 {shape:?}")));
+        }
+        order.push((index, entry));
+    }
+    order.sort_by_key(|(_, entry)| entry.data_offsets[0]);
+    let mut at = 0;
+    let mut tensors: Vec<Option<Tensor>> = shapes.iter().map(|_| None).collect();
+    for (index, entry) in order {
+        let count = shapes[index].1.iter().product::<usize>();
+        let bytes = 4 * count as u64;
+        if entry.data_offsets != [at, at + bytes] || 8 + length + at + bytes > size {
+            return Err(format("its tensors do not lie one behind the other"));
+        }
+        at += bytes;
+        let mut data = vec![0; 4 * count];
+        file.read_exact(&mut data).map_err(failed)?;
+        let shape: Vec<i64> = shapes[index].1.iter().map(|d| *d as i64).collect();
+        tensors[index] = Some(Tensor::from_data_size(&data, &shape, Kind::Float).to_device(device));
+    }
+    if 8 + length + at != size {
+        return Err(format("bytes follow its last tensor"));
+    }
+    let named = shapes.iter().zip(tensors).filter_map(|((n, _), t)| Some((n.clone(), t?))).collect();
+    Ok((named, header.metadata))
+}

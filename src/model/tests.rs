@@ -1,0 +1,156 @@
+use super::*;
+use crate::{manifest::ManifestFile, train};
+
+fn tiny() -> ModelConfig {
+    ModelConfig {
+        vocab_size: 64,
+        hidden_size: 32,
+        intermediate_size: 48,
+        layers: 2,
+        heads: 4,
+        kv_heads: 2,
+        sequence_length: 16,
+        rope_theta: 10000.0,
+        norm_epsilon: 1e-6,
+        tied: false,
+        initial_std: 0.2,
+    }
+}
+
+fn tokens(count: i64, length: i64) -> Tensor {
+    (Tensor::arange(count * length, (Kind::Int64, Device::Cpu)) * 37).remainder(61).view([count, length])
+}
+
+#[test]
+fn templar_1_has_its_parameters() {
+    let config = ManifestFile::preset("templar-1").unwrap().manifest.model;
+    assert_eq!(parameter_count(&config), 1_204_881_408);
+    let tied = ModelConfig { tied: true, ..config };
+    assert_eq!(parameter_count(&tied), 1_204_881_408 - 32000 * 2048);
+}
+
+#[test]
+fn templar_1_builds() {
+    let mut config = ManifestFile::preset("templar-1").unwrap().manifest.model;
+    let expected = if std::env::var_os("TEMPLAR_FULL_TESTS").is_some() {
+        1_204_881_408
+    } else {
+        // One block of the real width, without the real vocabulary.
+        (config.layers, config.vocab_size) = (1, 256);
+        2 * 256 * 2048 + 67_112_960 + 2048
+    };
+    let model = Llama::new(&config, 42, Device::Cpu);
+    assert_eq!(model.parameters().iter().map(|(_, t)| t.numel()).sum::<usize>(), expected);
+    let loss = tch::no_grad(|| floats(&model.losses(&tokens(1, 33))));
+    // Untrained, it knows nothing: the loss is near the logarithm of the vocabulary.
+    assert!((f64::from(loss[0]) - (config.vocab_size as f64).ln()).abs() < 1.0, "{loss:?}");
+}
+
+#[test]
+fn a_seed_gives_one_model_and_the_hash_sees_every_bit() {
+    let mut model = Llama::new(&tiny(), 1, Device::Cpu);
+    assert_eq!(model.hash(), Llama::new(&tiny(), 1, Device::Cpu).hash());
+    assert_ne!(model.hash(), Llama::new(&tiny(), 2, Device::Cpu).hash());
+    let saved = model.snapshot();
+    let before = model.hash();
+    let _ = tch::no_grad(|| model.parameters().last().unwrap().1.narrow(0, 63, 1).narrow(1, 31, 1).neg_());
+    assert_ne!(model.hash(), before);
+    model.restore(&saved);
+    assert_eq!(model.hash(), before);
+}
+
+#[test]
+fn a_saved_model_is_the_same_and_another_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let model = Llama::new(&tiny(), 3, Device::Cpu);
+    let note = BTreeMap::from([("window".to_owned(), "12".to_owned())]);
+    model.save(&path, &note).unwrap();
+    let (read, found) = Llama::load(&tiny(), &path, Device::Cpu).unwrap();
+    assert_eq!((read.hash(), found), (model.hash(), note));
+    // It is what the safetensors crate calls a safetensors file.
+    let bytes = std::fs::read(&path).unwrap();
+    let other = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(other.tensor("lm_head.weight").unwrap().shape(), [64, 32]);
+    let refused = |config: &ModelConfig| Llama::load(config, &path, Device::Cpu).unwrap_err();
+    let wide = ModelConfig { intermediate_size: 64, ..tiny() };
+    assert!(matches!(refused(&wide), ModelError::OtherModel { .. }));
+    assert!(matches!(refused(&ModelConfig { tied: true, ..tiny() }), ModelError::OtherModel { .. }));
+    for damaged in
+        [&bytes[..bytes.len() - 1], &bytes[..100], &bytes[..4], &[255; 64], &[&bytes[..], &[0]].concat()]
+    {
+        std::fs::write(&path, damaged).unwrap();
+        assert!(matches!(refused(&tiny()), ModelError::Format { .. }), "{}", damaged.len());
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(refused(&tiny()), ModelError::Disk { .. }));
+}
+
+#[test]
+fn the_loss_of_a_sequence_is_its_own() {
+    let model = Llama::new(&tiny(), 4, Device::Cpu);
+    let tokens = tokens(5, 17);
+    let together = model.sequence_losses(&tokens, 5);
+    assert_eq!(together.len(), 5);
+    for (alone, together) in model.sequence_losses(&tokens, 1).iter().zip(&together) {
+        assert!((alone - together).abs() < 1e-5);
+    }
+    // Longer than the training length works too, and the past does not see the future.
+    let long = Tensor::arange(24, (Kind::Int64, Device::Cpu)).view([1, 24]);
+    let whole = tch::no_grad(|| model.logits(&long));
+    let part = tch::no_grad(|| model.logits(&long.narrow(1, 0, 9)));
+    let difference = floats(&(whole.narrow(1, 0, 9) - part).abs().max())[0];
+    assert!(difference < 1e-4, "{difference}");
+}
+
+#[test]
+fn a_shown_value_is_the_models_own() {
+    let model = Llama::new(&tiny(), 5, Device::Cpu);
+    let hotkey = AccountId32::new([7; 32]);
+    let shown = model.samples(&[1; 32], &hotkey, 9, 3);
+    assert_eq!(shown.len(), 3 * model.parameters().len());
+    let (index, tensor) = (4, &model.parameters()[4].1);
+    let positions = model_samples(&[1; 32], &hotkey, 9, index, tensor.numel(), 3);
+    let values = floats(tensor);
+    let expected: Vec<f32> = positions.iter().map(|p| values[*p]).collect();
+    assert_eq!(shown[3 * index..3 * index + 3], expected);
+    assert_ne!(shown, model.samples(&[1; 32], &hotkey, 10, 3));
+}
+
+#[test]
+fn gradients_do_not_depend_on_the_micro_batch_and_are_repeated_bit_for_bit() {
+    let mut model = Llama::new(&tiny(), 6, Device::Cpu);
+    let tokens = tokens(6, 17);
+    let whole = train::local_step(&mut model, &tokens, 6).unwrap();
+    let again = train::local_step(&mut model, &tokens, 6).unwrap();
+    let parts = train::local_step(&mut model, &tokens, 4).unwrap();
+    assert!((whole.loss - parts.loss).abs() < 1e-5);
+    for ((a, b), c) in whole.gradients.iter().zip(&again.gradients).zip(&parts.gradients) {
+        assert_eq!(floats(a), floats(b));
+        let scale = floats(&a.abs().max())[0];
+        assert!(floats(&(a - c).abs().max())[0] <= scale * 1e-4);
+    }
+    assert_eq!(model.hash(), Llama::new(&tiny(), 6, Device::Cpu).hash());
+}
+
+#[test]
+fn a_gradient_is_the_slope_of_the_loss() {
+    let mut model = Llama::new(&tiny(), 7, Device::Cpu);
+    let tokens = tokens(4, 17);
+    let step = train::local_step(&mut model, &tokens, 4).unwrap();
+    let squares: f64 = step.gradients.iter().flat_map(floats).map(|v| f64::from(v).powi(2)).sum();
+    let scale = 1e-3 / squares.sqrt();
+    let mut moved = |factor: f64| {
+        let saved = model.snapshot();
+        tch::no_grad(|| {
+            for ((_, p), g) in model.parameters().iter().zip(&step.gradients) {
+                let _ = p.shallow_clone().g_add_(&(g * factor));
+            }
+        });
+        let losses = model.sequence_losses(&tokens, 4);
+        model.restore(&saved);
+        losses.iter().map(|l| f64::from(*l)).sum::<f64>() / 4.0
+    };
+    let slope = (moved(scale) - moved(-scale)) / (2.0 * scale);
+    assert!((slope / squares - 1.0).abs() < 0.01, "{slope} {squares}");
+}

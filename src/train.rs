@@ -1,0 +1,103 @@
+//! What a miner does in one window: gradients, averaged over micro-batches.
+
+use crate::model::{Llama, floats};
+use tch::{Device, Tensor};
+
+/// The gradients of one window's work.
+#[derive(Debug)]
+pub struct LocalStep {
+    /// The gradient of the mean loss by each parameter, in the model's order.
+    pub gradients: Vec<Tensor>,
+    /// Mean cross-entropy of all sequences, nats, before any step.
+    pub loss: f64,
+    /// Mean cross-entropy of each sequence, nats.
+    pub sequence_losses: Vec<f32>,
+}
+
+/// Why a local step has no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// No sequences.
+    #[error("there is nothing to train on: no sequences were given")]
+    NoSequences,
+    /// Sequences of different lengths, or shorter than two tokens.
+    #[error("the sequences of a batch must have one length of at least 2 tokens")]
+    Ragged,
+    /// The loss is not a number.
+    #[error("the loss is not a finite number: the model or its data is damaged")]
+    NotFinite,
+}
+
+/// Token ids as a batch `[sequences, length]` of int64.
+///
+/// # Errors
+/// No sequences, sequences of different lengths, or of fewer than two tokens.
+pub fn batch<T: Copy + Into<i64>, S: AsRef<[T]>>(
+    sequences: &[S],
+    device: Device,
+) -> Result<Tensor, TrainError> {
+    let length = sequences.first().ok_or(TrainError::NoSequences)?.as_ref().len();
+    if length < 2 || sequences.iter().any(|s| s.as_ref().len() != length) {
+        return Err(TrainError::Ragged);
+    }
+    let ids: Vec<i64> = sequences.iter().flat_map(|s| s.as_ref().iter().map(|t| (*t).into())).collect();
+    Ok(Tensor::from_slice(&ids).view([sequences.len() as i64, length as i64]).to_device(device))
+}
+
+/// Gradients of the mean loss over `tokens` (`[sequences, length + 1]`), `micro_batch` sequences at a time.
+///
+/// Every sequence counts alike, however they are split. The weights are not changed. On one device with one
+/// setting of threads the result is the same bits each time.
+///
+/// # Errors
+/// No sequences, or a loss that is not finite.
+pub fn local_step(model: &mut Llama, tokens: &Tensor, micro_batch: usize) -> Result<LocalStep, TrainError> {
+    let total = tokens.size().first().copied().unwrap_or(0);
+    if total == 0 {
+        return Err(TrainError::NoSequences);
+    }
+    let weights = || model.parameters().iter().map(|(_, t)| t.shallow_clone());
+    weights().for_each(|mut t| t.zero_grad());
+    let mut sequence_losses = Vec::with_capacity(total as usize);
+    for part in tokens.split(micro_batch.max(1) as i64, 0) {
+        let losses = model.losses(&part);
+        (losses.sum(tch::Kind::Float) / total as f64).backward();
+        sequence_losses.extend(floats(&losses));
+    }
+    let gradients: Vec<Tensor> = weights().map(|t| t.grad().copy()).collect();
+    weights().for_each(|mut t| t.zero_grad());
+    let loss = sequence_losses.iter().map(|l| f64::from(*l)).sum::<f64>() / total as f64;
+    if loss.is_finite() {
+        Ok(LocalStep { gradients, loss, sequence_losses })
+    } else {
+        Err(TrainError::NotFinite)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::ManifestFile;
+
+    #[test]
+    fn bad_batches_are_refused() {
+        assert_eq!(batch::<u8, Vec<u8>>(&[], Device::Cpu).unwrap_err(), TrainError::NoSequences);
+        assert_eq!(batch(&[vec![1u8, 2], vec![3]], Device::Cpu).unwrap_err(), TrainError::Ragged);
+        assert_eq!(batch(&[vec![1u8]], Device::Cpu).unwrap_err(), TrainError::Ragged);
+        let good = batch(&[vec![1u16, 2], vec![3, 4]], Device::Cpu).unwrap();
+        assert_eq!(Vec::<i64>::try_from(good.view([-1])).unwrap(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_damaged_model_has_no_step() {
+        let mut config = ManifestFile::preset("local").unwrap().manifest.model;
+        (config.hidden_size, config.intermediate_size, config.layers) = (16, 16, 1);
+        let mut model = Llama::new(&config, 1, Device::Cpu);
+        let tokens = batch(&[vec![1u8, 2, 3]], Device::Cpu).unwrap();
+        assert!(local_step(&mut model, &tokens, 4).is_ok());
+        assert_eq!(local_step(&mut model, &tokens.narrow(0, 0, 0), 4).unwrap_err(), TrainError::NoSequences);
+        let _ = tch::no_grad(|| model.parameters()[0].1.shallow_clone().fill_(f64::NAN));
+        assert_eq!(local_step(&mut model, &tokens, 4).unwrap_err(), TrainError::NotFinite);
+    }
+}
