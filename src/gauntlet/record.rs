@@ -1,0 +1,89 @@
+//! What the score log says of one peer in one window: everything that made its score.
+
+use super::{Hotkey, loss_score::Losses, penalty::Penalty, rating::Rating, stage1::Stage1};
+use crate::window::{Uid, Window};
+use serde::{Deserialize, Serialize};
+
+/// One line of the score log. Field names are a stable interface; new ones may be added.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoreRecord {
+    /// The window in which the work was done.
+    pub window: Window,
+    /// The step of the window's round, in units of a weight.
+    pub outer_step: f64,
+    /// The peer's slot in that window.
+    pub uid: Uid,
+    /// The peer.
+    pub hotkey: Hotkey,
+    /// The verdict of stage 1 with its timing.
+    pub stage1: Stage1,
+    /// Whether the peer's object was in the round's aggregate.
+    pub aggregated: bool,
+    /// What was measured in stage 2; null where the peer was not judged in this window.
+    pub judged: Option<Judged>,
+    /// The proof of computation after this window.
+    pub proof: ProofRecord,
+    /// The rating before this window's match.
+    pub rating_before: RatingRecord,
+    /// The rating after it.
+    pub rating: RatingRecord,
+    /// The rating's factor in the score.
+    pub rating_factor: f64,
+    /// The sync score, the third factor; null where the peer's object did not get so far.
+    pub sync_score: Option<f64>,
+    /// What was taken away, in the order in which it was.
+    pub penalties: Vec<Penalty>,
+    /// The peer score before this window.
+    pub score_before: f64,
+    /// The peer score: proof x rating x sync if the object was accepted, else what the penalties left.
+    pub score: f64,
+    /// The share of all miners' pay that this score is worth, from 0 to 1.
+    pub share: f64,
+    /// The same as it would be set on chain now; the largest is 65535.
+    pub weight: u16,
+}
+
+/// The measurements of stage 2.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// Losses on the peer's own data.
+    pub own: Losses,
+    /// Losses on random data; its score is the peer's result in the window's match.
+    pub random: Losses,
+    /// How sure it is that the update lowers the loss on random data, in standard errors.
+    pub benefit_t: f64,
+    /// How much better the update fits its own data than the comparator's, in standard errors.
+    pub t: f64,
+    /// The paper's indicator, whichever estimator the manifest names.
+    pub sign: f64,
+    /// What entered the moving average.
+    pub observation: f64,
+}
+
+/// The proof of computation after a window.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ProofRecord {
+    /// The moving average, in [-1, 1].
+    pub average: f64,
+    /// Observations in it.
+    pub observations: u64,
+    /// Its factor in the score, in [0, 1].
+    pub factor: f64,
+}
+
+/// A rating and its ordinal.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RatingRecord {
+    /// Mean, in rating points.
+    pub mu: f64,
+    /// Deviation, in rating points.
+    pub sigma: f64,
+    /// `mu - 3 sigma`.
+    pub ordinal: f64,
+}
+
+impl From<Rating> for RatingRecord {
+    fn from(rating: Rating) -> Self {
+        Self { mu: rating.mu, sigma: rating.sigma, ordinal: rating.ordinal() }
+    }
+}
