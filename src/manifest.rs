@@ -1,7 +1,7 @@
 //! The run manifest: one TOML file that says everything the nodes of a run must agree on.
 //!
 //! The leader publishes the file in its bucket and commits the file's hash on chain; a node refuses to
-//! run another. [`Manifest::hash`] is over the file's bytes, so comments count too.
+//! run another. [`ManifestFile::hash`] is over the file's bytes, so comments count too.
 
 use crate::window::Schedule;
 use serde::{Deserialize, Serialize};
@@ -299,15 +299,31 @@ impl Manifest {
                 "schedule.put_window_seconds",
                 "must be between 0 and 86400",
             ),
-            (model.heads > 0 && model.hidden_size % model.heads == 0, "model.heads", "must divide model.hidden_size"),
-            (model.kv_heads > 0 && model.heads % model.kv_heads == 0, "model.kv_heads", "must divide model.heads"),
-            ((model.hidden_size / model.heads) % 2 == 0, "model.hidden_size", "must give heads of even width"),
+            (
+                model.heads > 0 && model.hidden_size % model.heads == 0,
+                "model.heads",
+                "must divide model.hidden_size",
+            ),
+            (
+                model.kv_heads > 0 && model.heads % model.kv_heads == 0,
+                "model.kv_heads",
+                "must divide model.heads",
+            ),
+            (
+                (model.hidden_size / model.heads) % 2 == 0,
+                "model.hidden_size",
+                "must give heads of even width",
+            ),
             (model.vocab_size > 0 && model.layers > 0, "model", "must have a vocabulary and layers"),
             (model.sequence_length > 1, "model.sequence_length", "must be at least 2"),
             (self.train.sequences() > 0, "train", "must have at least one sequence a window"),
             ((1..=64).contains(&self.compress.chunk), "compress.chunk", "must be between 1 and 64"),
             (self.compress.top_k > 0, "compress.top_k", "must be at least 1"),
-            ((0.0..1.0).contains(&self.compress.momentum), "compress.momentum", "must be at least 0 and below 1"),
+            (
+                (0.0..1.0).contains(&self.compress.momentum),
+                "compress.momentum",
+                "must be at least 0 and below 1",
+            ),
             (self.outer.learning_rate > 0.0, "outer.learning_rate", "must be positive"),
             (self.gauntlet.top_g > 0, "gauntlet.top_g", "must be at least 1"),
             (self.gauntlet.own_sequences > 1, "gauntlet.own_sequences", "must be at least 2"),

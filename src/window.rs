@@ -80,6 +80,11 @@ pub enum Timing {
 }
 
 impl PutWindow {
+    /// The last millisecond at which an upload can still be judged to be inside: see [`Self::judge`].
+    pub fn last_accepted_ms(&self) -> u64 {
+        (self.close_ms / 1000).saturating_mul(1000).saturating_add(999)
+    }
+
     /// Judges an object's `Last-Modified`.
     ///
     /// HTTP dates have whole seconds, and servers cut the fraction off. Both ends are therefore cut to

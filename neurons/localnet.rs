@@ -1,0 +1,99 @@
+//! `templar localnet`: a whole network on one machine. Every neuron is a process of this program, and
+//! they talk to each other only through the chain's RPC and the S3 API.
+
+use crate::{
+    cli::{Exit, Failure},
+    failure::ToFailure,
+    setup,
+};
+use std::{path::PathBuf, time::Duration};
+use templar::wallet::Keypair;
+
+mod chain;
+mod outcome;
+mod plan;
+mod processes;
+mod watch;
+
+use plan::{Plan, Saboteurs};
+use processes::Processes;
+
+/// Flags of `templar localnet`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Honest miners.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub miners: u16,
+    /// Validators; the first has the highest stake and leads.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
+    pub validators: u16,
+    /// Windows to train.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub windows: u64,
+    /// Miners that misbehave, beside the honest ones: `noise` publishes random values, `lazy` trains on
+    /// other data than its own. `none` for no saboteur.
+    #[arg(long = "saboteur", value_name = "KIND:N", default_value = "noise:1")]
+    pub saboteurs: Vec<Saboteurs>,
+    /// Text to train on: files or folders. By default the Rust sources and Markdown files of the
+    /// machine's cargo registry.
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// Where logs, results and state go; must be empty or not exist. By default a new folder under
+    /// `localnet/`.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Seconds of one window.
+    #[arg(long, default_value_t = 15.0, value_name = "SECONDS")]
+    pub window_seconds: f64,
+    /// Print the report as JSON, and nothing else, on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Starts the network, watches it to its end and reports.
+pub async fn run(args: Args) -> Result<(), Failure> {
+    let plan = Plan::make(&args)?;
+    eprintln!("localnet in {}", plan.dir.display());
+    let mut processes = Processes::new(&plan);
+    let outcome = tokio::select! {
+        outcome = play(&args, &plan, &mut processes) => outcome,
+        () = setup::told_to_stop(false) => {
+            processes.stop().await;
+            return Err(Failure::new(Exit::Interrupted, "stopped before the last window")
+                .hint(format!("logs and what was trained so far are in {}", plan.dir.display())));
+        }
+    };
+    processes.stop().await;
+    let report = outcome?;
+    outcome::write(&plan, &report)?;
+    if args.json {
+        print!("{}", report.to_json().map_err(|e| e.to_failure())?);
+    } else {
+        print!("{}", report.table());
+        eprintln!("report, logs and the loss curve are in {}", plan.dir.display());
+    }
+    Ok(())
+}
+
+async fn play(
+    args: &Args,
+    plan: &Plan,
+    processes: &mut Processes,
+) -> Result<templar::report::Report, Failure> {
+    let progress = watch::Progress::new(args.windows);
+    progress.stage("starting the chain and the storage");
+    processes.start_chain(plan).await?;
+    processes.start_storage(plan).await?;
+    let client = plan.connect().await?;
+    progress.stage("creating the subnet: registering, funding and staking");
+    let alice = Keypair::from_uri("//Alice").map_err(|e| e.to_failure())?;
+    chain::set_up(client.as_ref(), plan, &alice).await.map_err(|e| e.to_failure())?;
+    progress.stage("starting the neurons");
+    processes.start_neurons(plan)?;
+    watch::until_the_end(client.as_ref(), plan, processes, &progress).await?;
+    progress.stage("waiting for the chain to pay for the last weights");
+    chain::next_epoch(client.as_ref(), plan, Duration::from_secs(60)).await.map_err(|e| e.to_failure())?;
+    let report = outcome::read(client.as_ref(), plan).await?;
+    progress.done();
+    Ok(report)
+}

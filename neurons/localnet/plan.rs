@@ -1,0 +1,246 @@
+//! Who takes part in a localnet, with which keys, buckets and data: decided before anything starts.
+
+use super::Args;
+use crate::{
+    cli::{Exit, Failure},
+    failure::ToFailure,
+    miner::sabotage::Sabotage,
+    setup::CORPUS_BYTES,
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
+use templar::{
+    bucket::{
+        Endpoint, OwnBucket, S3Options, S3Store, Store,
+        server::{BucketKeys, Keys},
+    },
+    chain::{self, Chain, SubtensorClient},
+    data::{Corpus, default_sources},
+    manifest::ManifestFile,
+    wallet::{AccountId, Keypair, Wallet},
+};
+
+/// Saboteurs of one kind, as `--saboteur KIND:N` gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saboteurs {
+    /// `none`.
+    None,
+    /// So many of a kind.
+    Some(Sabotage, u16),
+}
+
+impl FromStr for Saboteurs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self::None);
+        }
+        let (kind, count) = text.split_once(':').unwrap_or((text, "1"));
+        let kind = <Sabotage as clap::ValueEnum>::from_str(kind, true)
+            .map_err(|_| format!("no saboteur is called `{kind}`; there are: noise, lazy, none"))?;
+        let count = count.parse().map_err(|_| format!("`{count}` is not a number of saboteurs"))?;
+        Ok(Self::Some(kind, count))
+    }
+}
+
+/// What a neuron of the localnet does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Validator,
+    Honest,
+    Saboteur(Sabotage),
+}
+
+impl Kind {
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Validator => "validator",
+            Self::Honest => "honest",
+            Self::Saboteur(Sabotage::Noise) => "noise",
+            Self::Saboteur(Sabotage::Lazy) => "lazy",
+        }
+    }
+}
+
+/// One neuron: its keys and its bucket.
+pub struct Neuron {
+    /// `validator-1`, `miner-1`, `noise-1`: also the hotkey's name.
+    pub name: String,
+    pub kind: Kind,
+    pub hotkey: Keypair,
+    pub bucket: BucketKeys,
+}
+
+impl Neuron {
+    /// The account of its hotkey.
+    pub fn account(&self) -> AccountId {
+        self.hotkey.account()
+    }
+}
+
+/// A localnet, decided.
+pub struct Plan {
+    pub dir: PathBuf,
+    pub netuid: u16,
+    pub chain_port: u16,
+    pub storage_port: u16,
+    /// Milliseconds between two blocks.
+    pub block_ms: u64,
+    /// Blocks between two epochs.
+    pub tempo: u16,
+    pub neurons: Vec<Neuron>,
+    /// The coldkey that owns every neuron.
+    pub coldkey: Keypair,
+    pub manifest: ManifestFile,
+}
+
+/// The coldkey's name in the localnet's wallets folder.
+pub const COLDKEY: &str = "localnet";
+const BLOCK_MS: u64 = 500;
+
+impl Plan {
+    /// Makes the folder, the keys, the corpus and the manifest.
+    pub fn make(args: &Args) -> Result<Self, Failure> {
+        if let Some(path) = args.data.as_ref().filter(|path| !path.exists()) {
+            return Err(Failure::new(Exit::Data, format!("there is no {}", path.display()))
+                .hint("name a text file or a folder with --data"));
+        }
+        let dir = run_dir(args.dir.as_deref())?;
+        let fail = |what: &str, e: std::io::Error| {
+            Failure::new(Exit::Storage, format!("cannot write the {what} in {}: {e}", dir.display()))
+                .hint("name a folder that can be written with --dir")
+        };
+        for part in ["logs", "wallets", "state", "storage"] {
+            fs::create_dir_all(dir.join(part)).map_err(|e| fail(part, e))?;
+        }
+        let wallets = dir.join("wallets");
+        let coldkey = make_key(&wallets, None)?;
+
+        let mut kinds: Vec<(Kind, u16)> =
+            vec![(Kind::Validator, args.validators), (Kind::Honest, args.miners)];
+        for saboteurs in &args.saboteurs {
+            if let Saboteurs::Some(kind, count) = saboteurs {
+                kinds.push((Kind::Saboteur(*kind), *count));
+            }
+        }
+        let mut neurons: Vec<Neuron> = Vec::new();
+        for (kind, count) in kinds {
+            let label = if kind == Kind::Honest { "miner" } else { kind.name() };
+            for _ in 0..count {
+                let number = neurons.iter().filter(|n| n.kind == kind).count() + 1;
+                let name = format!("{label}-{number}");
+                let hotkey = make_key(&wallets, Some(&name))?;
+                let bucket = BucketKeys::generate().map_err(|e| e.to_failure())?;
+                neurons.push(Neuron { name, kind, hotkey, bucket });
+            }
+        }
+
+        let mut manifest = ManifestFile::preset("local").map_err(|e| e.to_failure())?.manifest;
+        manifest.schedule.windows = args.windows;
+        manifest.schedule.blocks_per_window = ((args.window_seconds * 1000.0) as u64 / BLOCK_MS).max(1);
+        let corpus = args
+            .data
+            .clone()
+            .map_or_else(default_sources, |path| Ok(vec![path]))
+            .and_then(|sources| Corpus::prepare(&sources, &dir.join("data"), CORPUS_BYTES))
+            .map_err(|e| e.to_failure())?;
+        manifest.data.hash = corpus.hash;
+        let text = toml::to_string(&manifest).map_err(|e| Failure::new(Exit::Unexpected, e))?;
+        let manifest = ManifestFile::parse(&text).map_err(|e| e.to_failure())?;
+        fs::write(dir.join("manifest.toml"), &text).map_err(|e| fail("manifest", e))?;
+
+        Ok(Self {
+            netuid: 3,
+            chain_port: free_port()?,
+            storage_port: free_port()?,
+            block_ms: BLOCK_MS,
+            tempo: 10,
+            neurons,
+            coldkey,
+            manifest,
+            dir,
+        })
+    }
+
+    /// Where the chain is.
+    pub fn chain_url(&self) -> String {
+        format!("ws://127.0.0.1:{}", self.chain_port)
+    }
+
+    /// Where the buckets are.
+    pub fn storage_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.storage_port)
+    }
+
+    /// A client of the chain.
+    pub async fn connect(&self) -> Result<Arc<dyn Chain>, Failure> {
+        let url = chain::endpoint(&self.chain_url()).map_err(|e| e.to_failure())?;
+        Ok(Arc::new(SubtensorClient::connect(&url).await.map_err(|e| e.to_failure())?))
+    }
+
+    /// Where the buckets are, as clients take it.
+    fn endpoint(&self) -> Result<Endpoint, Failure> {
+        self.storage_url().parse().map_err(|e: templar::bucket::EndpointError| e.to_failure())
+    }
+
+    /// A neuron's bucket with its keys.
+    pub fn own_bucket(&self, neuron: &Neuron) -> Result<OwnBucket, Failure> {
+        Ok(neuron.bucket.own(self.endpoint()?))
+    }
+
+    /// The bucket of a neuron, to read from.
+    pub fn bucket(&self, neuron: &Neuron) -> Result<Arc<dyn Store>, Failure> {
+        Ok(Arc::new(S3Store::reader(&neuron.bucket.read, &self.endpoint()?, &S3Options::default())))
+    }
+
+    /// The storage's keys: each opens one bucket, to read or to write.
+    pub fn storage_keys(&self) -> Keys {
+        let mut keys = Keys::default();
+        self.neurons.iter().for_each(|neuron| keys.add(&neuron.bucket));
+        keys
+    }
+
+    /// The neuron that leads.
+    pub fn leader(&self) -> &Neuron {
+        &self.neurons[0]
+    }
+}
+
+/// Makes the coldkey, or a hotkey of it, in the localnet's wallets folder.
+fn make_key(wallets: &Path, hotkey: Option<&str>) -> Result<Keypair, Failure> {
+    Wallet::at(wallets, COLDKEY, hotkey.unwrap_or("default"))
+        .and_then(|wallet| match hotkey {
+            None => wallet.create_coldkey().and_then(|_| wallet.coldkey()),
+            Some(_) => wallet.create_hotkey().and_then(|_| wallet.hotkey()),
+        })
+        .map_err(|e| e.to_failure())
+}
+
+/// A port that nobody listens on at the moment.
+fn free_port() -> Result<u16, Failure> {
+    std::net::TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(|e| Failure::new(Exit::Network, format!("no free port on this machine: {e}")))
+}
+
+/// The folder of the run: the one that was named, if it is empty, else a new one.
+fn run_dir(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let dir = match named {
+        Some(dir) => dir.to_path_buf(),
+        None => Path::new("localnet").join(jiff::Zoned::now().strftime("%Y-%m-%dT%H-%M-%S").to_string()),
+    };
+    if fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Failure::new(Exit::Usage, format!("the folder {} is not empty", dir.display()))
+            .hint("name an empty folder with --dir, so that no earlier run is lost"));
+    }
+    fs::create_dir_all(&dir)
+        .and_then(|()| dir.canonicalize())
+        .map_err(|e| Failure::new(Exit::Storage, format!("cannot make the folder {}: {e}", dir.display())))
+}

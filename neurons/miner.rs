@@ -1,0 +1,156 @@
+//! `templar miner`: train on what the window assigns, publish the pseudo-gradient, take everybody's step.
+
+use crate::{
+    cli::Failure,
+    failure::ToFailure,
+    setup::{self, NodeArgs, Ready, Role},
+};
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+use templar::{compress::Demo, gradient, node::NodeError, train, window::Window};
+
+pub mod sabotage;
+use sabotage::Sabotage;
+
+/// Flags of `templar miner`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    node: NodeArgs,
+    /// Misbehave on purpose, to see Gauntlet at work on a local network.
+    #[arg(long, value_enum, hide = true)]
+    sabotage: Option<Sabotage>,
+}
+
+/// Pseudo-gradients of the node's own that stay in its bucket, in windows.
+const KEPT_WINDOWS: u64 = 100;
+
+/// Runs until the run's last window, or until it is told to stop.
+pub async fn run(args: Args) -> Result<(), Failure> {
+    let work = async {
+        let ready = setup::prepare(&args.node, Role::Miner).await?;
+        Miner::new(ready, args.sabotage).mine().await.map_err(|e| e.to_failure())
+    };
+    tokio::select! {
+        result = work => result,
+        () = setup::told_to_stop(args.node.exit_with_parent) => Ok(()),
+    }
+}
+
+struct Miner {
+    ready: Ready,
+    demo: Demo,
+    sabotage: Option<Sabotage>,
+    momentum: PathBuf,
+}
+
+impl Miner {
+    /// Takes up the momentum of an earlier run of this node, so that a restart loses no error feedback.
+    fn new(ready: Ready, sabotage: Option<Sabotage>) -> Self {
+        let momentum = ready.dir.join("momentum.safetensors");
+        let beta = ready.identity.manifest.manifest.compress.momentum;
+        let (layout, device) = (ready.replica.layout(), ready.device);
+        let demo = if momentum.exists() {
+            match Demo::load(layout, beta, &momentum, device) {
+                Ok((demo, _)) => {
+                    tracing::info!("momentum taken up from disk");
+                    demo
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the saved momentum is not used; starting from zero");
+                    Demo::new(layout, beta, device)
+                }
+            }
+        } else {
+            Demo::new(layout, beta, device)
+        };
+        Self { ready, demo, sabotage, momentum }
+    }
+
+    async fn mine(&mut self) -> Result<(), NodeError> {
+        loop {
+            match self.windows().await {
+                Err(error) if error.is_transient() => setup::pause(&error).await,
+                result => return result,
+            }
+        }
+    }
+
+    /// Works window by window, to the run's last one.
+    async fn windows(&mut self) -> Result<(), NodeError> {
+        let last = self.ready.last_window();
+        loop {
+            let window = self.ready.clock.window().max(self.ready.start.start_window);
+            if let Some(last) = last.filter(|last| window > *last) {
+                self.ready.follow_to(last).await?;
+                tracing::info!(window = last, model = self.ready.replica.hash, "the run is over");
+                return Ok(());
+            }
+            self.ready.clock.reach(self.ready.schedule.first_block(window)).await?;
+            // The model to train on is the one after the window before.
+            self.ready.follow_to(window - 1).await?;
+            if self.ready.clock.window() != window {
+                tracing::warn!(window, "the round before came too late; this window is skipped");
+                continue;
+            }
+            self.work(window).await?;
+        }
+    }
+
+    /// Trains, waits for the put window, uploads.
+    async fn work(&mut self, window: Window) -> Result<(), NodeError> {
+        let object = tokio::task::block_in_place(|| self.train(window))?;
+        self.ready.clock.put_window(window).await?;
+        let started = Instant::now();
+        let identity = &self.ready.identity;
+        let keys = identity.keys();
+        let bytes = object.len();
+        match identity.bucket.put(&keys.gradient(window), object.into()).await {
+            Ok(()) => {
+                let seconds = started.elapsed().as_secs_f64();
+                tracing::info!(window, bytes, seconds, phase = "upload", "uploaded");
+            }
+            // One window's work is lost, not the miner.
+            Err(error) => tracing::warn!(window, %error, "the pseudo-gradient could not be uploaded"),
+        }
+        if let Some(old) = window.checked_sub(KEPT_WINDOWS) {
+            // Best effort: an object that stays costs storage and harms nobody.
+            let _ = identity.bucket.delete(&keys.gradient(old)).await;
+        }
+        Ok(())
+    }
+
+    /// The window's pseudo-gradient, ready to upload.
+    fn train(&mut self, window: Window) -> Result<Vec<u8>, NodeError> {
+        let started = Instant::now();
+        let ready = &mut self.ready;
+        let identity = ready.identity.clone();
+        let account = identity.account();
+        let uid = ready.uid()?;
+        let assigned = ready.assigned(account.as_ref(), window);
+        let trained = match self.sabotage {
+            // Honest work, on somebody else's data.
+            Some(Sabotage::Lazy) => ready.assigned(blake3::hash(account.as_ref()).as_bytes(), window),
+            _ => assigned.clone(),
+        };
+        let tokens = ready.tokens(&trained)?;
+        let micro_batch = identity.manifest.manifest.train.micro_batch;
+        let step = train::local_step(&mut ready.replica.model, &tokens, micro_batch)?;
+        let seconds = started.elapsed().as_secs_f64();
+        tracing::info!(window, loss = step.loss, seconds, phase = "train", "trained");
+
+        let started = Instant::now();
+        let mut tensors = self.demo.encode(&step.gradients)?;
+        if self.sabotage == Some(Sabotage::Noise) {
+            sabotage::randomise(&mut tensors, ready.replica.layout(), window, account.as_ref());
+        }
+        let header = ready.header(window, uid, &assigned);
+        let sign = |message: &[u8]| identity.hotkey.sign(message);
+        let (object, _) = gradient::encode(&header, &tensors, ready.replica.layout(), sign)?;
+        if let Err(error) = self.demo.save(&self.momentum, &BTreeMap::new()) {
+            tracing::warn!(%error, "the momentum could not be saved; a restart would begin from zero");
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        tracing::info!(window, bytes = object.len(), seconds, phase = "compress", "compressed");
+        Ok(object)
+    }
+}

@@ -1,0 +1,245 @@
+//! `templar validator`: judge every peer, lead where the stake is highest, set weights.
+
+use crate::{
+    cli::Failure,
+    failure::ToFailure,
+    setup::{self, NodeArgs, Ready, Role},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+use templar::{
+    gauntlet::Evidence,
+    node::{self, Followed, NodeError},
+    report::LossPoint,
+    wallet::AccountId,
+    window::{Block, PutWindow, Window},
+};
+
+mod gather;
+mod judge;
+pub mod publish;
+mod state;
+
+use gather::Gathered;
+use judge::Judge;
+use state::State;
+
+/// Version of the scoring rules, as `set_weights` carries it: major * 10^6 + minor * 10^3 + patch.
+const VERSION_KEY: u64 = 1_000;
+
+/// Flags of `templar validator`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Runs until the run's last window, or until it is told to stop.
+pub async fn run(args: Args) -> Result<(), Failure> {
+    let work = async {
+        let ready = setup::prepare(&args.node, Role::Validator).await?;
+        let mut validator = Validator::new(ready).map_err(|e| e.to_failure())?;
+        validator.judge_windows().await.map_err(|e| e.to_failure())
+    };
+    tokio::select! {
+        result = work => result,
+        () = setup::told_to_stop(args.node.exit_with_parent) => Ok(()),
+    }
+}
+
+struct Validator {
+    ready: Ready,
+    state: State,
+    judge: Judge,
+}
+
+impl Validator {
+    fn new(ready: Ready) -> Result<Self, NodeError> {
+        let state = State::open(&ready)?;
+        let judge = Judge::new(&ready);
+        Ok(Self { ready, state, judge })
+    }
+
+    async fn judge_windows(&mut self) -> Result<(), NodeError> {
+        self.catch_up().await?;
+        let last = self.ready.last_window();
+        loop {
+            let window = self.ready.replica.window + 1;
+            if last.is_some_and(|last| window > last) {
+                break;
+            }
+            match self.window(window).await {
+                Err(error) if error.is_transient() => setup::pause(&error).await,
+                result => result?,
+            }
+        }
+        tracing::info!(model = self.ready.replica.hash, "the run is over");
+        Ok(())
+    }
+
+    /// Applies the rounds that were published while this validator was away, its own among them: what a
+    /// leader has once said stands.
+    async fn catch_up(&mut self) -> Result<(), NodeError> {
+        while self.ready.replica.window < self.ready.clock.window() {
+            let next = self.ready.replica.window + 1;
+            let ready = &mut self.ready;
+            match node::follow(&ready.identity, &ready.directory, &mut ready.replica, next).await? {
+                Followed::Waiting(_) => break,
+                Followed::Reached => self.note_loss(next)?,
+            }
+        }
+        self.ready.publish_sync().await;
+        Ok(())
+    }
+
+    /// One window: gather, let the round be known, take the step, judge, pay.
+    async fn window(&mut self, window: Window) -> Result<(), NodeError> {
+        let put = self.ready.clock.closed(window).await?;
+        self.ready.refresh_now().await;
+        let started = Instant::now();
+        let gathered = gather::gather(&self.ready, window, put).await;
+        let seconds = started.elapsed().as_secs_f64();
+        let accepted = gathered.accepted().count();
+        tracing::info!(window, accepted, seconds, phase = "gather", "gathered");
+
+        self.state.roster(&self.ready);
+        self.judge.keep(&self.ready.replica);
+        let step = self.ready.replica.next_step();
+        let chosen = self.take_step(window, &gathered).await?;
+        self.note_loss(window)?;
+
+        let seed = self.evaluation_seed(window, put).await?;
+        let order = self.state.gauntlet.evaluation_order(&gathered.hotkeys(), &seed);
+        let evidence = self.evaluate(window, &gathered, order, &seed, step).await?;
+        self.state.score(&self.ready, window, step, &gathered.observations(&chosen, evidence)).await?;
+        self.pay(window).await;
+        publish::progress(&self.ready, window, &self.state.losses, None).await;
+        Ok(())
+    }
+
+    /// Measures the model after a window's step, once.
+    fn note_loss(&mut self, window: Window) -> Result<(), NodeError> {
+        if self.state.losses.iter().all(|known| known.window != window) {
+            let loss = tokio::task::block_in_place(|| self.judge.held_out(&self.ready))?;
+            self.state.losses.push(LossPoint { window, loss });
+            tracing::info!(window, loss, "held-out loss");
+        }
+        Ok(())
+    }
+
+    /// Takes the step of the window: the leader decides and publishes, the others follow. Returns who
+    /// was aggregated.
+    async fn take_step(
+        &mut self,
+        window: Window,
+        gathered: &Gathered,
+    ) -> Result<BTreeSet<AccountId>, NodeError> {
+        // Decides ties only; the step cannot wait for another block.
+        let seed = self.block_hash(self.ready.schedule.opening_block(window)).await?;
+        let ready = &mut self.ready;
+        let leads = ready.directory.leader().is_some_and(|n| n.hotkey == ready.identity.account());
+        let mut record = node::fetch_round(&ready.identity, &ready.directory, window).await?;
+        // What the leader has published stands, also if it was this validator, before it was interrupted.
+        if !leads || record.is_some() {
+            ready.follow_to(window).await?;
+            if record.is_none() {
+                record = node::fetch_round(&ready.identity, &ready.directory, window).await?;
+            }
+            return Ok(record.into_iter().flat_map(|r| r.accepted).map(|a| a.hotkey).collect());
+        }
+        let top_g = ready.identity.manifest.manifest.gauntlet.top_g;
+        let chosen: BTreeSet<AccountId> =
+            self.state.gauntlet.aggregate_set(&gathered.hotkeys(), top_g, &seed).into_iter().collect();
+        let (record, payloads) = publish::round(ready, window, gathered, &chosen).await?;
+        let started = Instant::now();
+        ready.replica.apply(&record, &payloads)?;
+        let seconds = started.elapsed().as_secs_f64();
+        tracing::info!(
+            window,
+            peers = payloads.len(),
+            seconds,
+            phase = "aggregate",
+            "round published and applied"
+        );
+        ready.publish_sync().await;
+        let every = ready.identity.manifest.manifest.checkpoint.every_windows;
+        if (window + 1 - ready.start.start_window).is_multiple_of(every) {
+            node::publish_checkpoint(&ready.identity, &ready.replica).await?;
+        }
+        Ok(chosen)
+    }
+
+    /// Measures peers in the order given, until the next window's uploads are due.
+    async fn evaluate(
+        &mut self,
+        window: Window,
+        gathered: &Gathered,
+        order: Vec<AccountId>,
+        seed: &[u8; 32],
+        step: f64,
+    ) -> Result<BTreeMap<AccountId, Evidence>, NodeError> {
+        let started = Instant::now();
+        let step = step * self.ready.identity.manifest.manifest.gauntlet.evaluation_step;
+        let shared = tokio::task::block_in_place(|| self.judge.share(&self.ready, window, seed))?;
+        // Of the last window everybody is judged: nothing waits for its end.
+        let last = self.ready.last_window() == Some(window);
+        let mut evidence = BTreeMap::new();
+        for hotkey in order {
+            if !last && self.ready.clock.window() > window + 1 {
+                tracing::warn!(
+                    window,
+                    judged = evidence.len(),
+                    "time is up; the others come first next time"
+                );
+                break;
+            }
+            let uid = gathered.peers.get(&hotkey).map(|peer| peer.uid);
+            publish::progress(&self.ready, window, &self.state.losses, uid).await;
+            let measured = tokio::task::block_in_place(|| {
+                self.judge.evidence(&self.ready, window, &hotkey, gathered, &shared, step)
+            })?;
+            evidence.insert(hotkey, measured);
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        tracing::info!(window, peers = evidence.len(), seconds, phase = "evaluate", "judged");
+        Ok(evidence)
+    }
+
+    /// Sets weights on chain where they are due. A refusal is logged and tried again when they are next
+    /// due: judging goes on.
+    async fn pay(&mut self, window: Window) {
+        let every = self.ready.identity.manifest.manifest.gauntlet.windows_per_weights;
+        let due = (window + 1 - self.ready.start.start_window).is_multiple_of(every);
+        if !due && self.ready.last_window() != Some(window) {
+            return;
+        }
+        let (uids, weights): (Vec<u16>, Vec<u16>) = self.state.gauntlet.weights().into_iter().unzip();
+        if uids.is_empty() {
+            tracing::warn!(window, "nobody has a positive score; weights are not set");
+            return;
+        }
+        let identity = &self.ready.identity;
+        match identity
+            .chain
+            .set_weights(identity.netuid, &uids, &weights, VERSION_KEY, &identity.hotkey)
+            .await
+        {
+            Ok(included) => tracing::info!(window, block = included.block, peers = uids.len(), "weights set"),
+            Err(error) => tracing::warn!(window, %error, "weights could not be set"),
+        }
+    }
+
+    /// The hash of the first block after the put window: it did not exist while uploads could change, so
+    /// nobody can aim at the data that is drawn from it, and every validator draws the same.
+    async fn evaluation_seed(&mut self, window: Window, put: PutWindow) -> Result<[u8; 32], NodeError> {
+        let opening = self.ready.schedule.opening_block(window);
+        let block = self.ready.clock.first_block_at(opening, put.last_accepted_ms() + 1).await?;
+        self.block_hash(block).await
+    }
+
+    async fn block_hash(&self, block: Block) -> Result<[u8; 32], NodeError> {
+        self.ready.identity.chain.block_hash(block).await?.ok_or(NodeError::NoBlock(block))
+    }
+}

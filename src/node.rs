@@ -1,0 +1,57 @@
+//! What a miner and a validator share: the chain's clock, the directory of peers and their buckets, the
+//! replica of the model, and following the leader's rounds.
+
+mod clock;
+mod directory;
+mod error;
+mod follow;
+mod publish;
+mod replica;
+
+pub use clock::{Clock, now_ms};
+pub use directory::{Directory, Led, Stores};
+pub use error::NodeError;
+pub use follow::{Followed, fetch_manifest, fetch_round, fetch_start, follow, restore};
+pub use publish::{publish_checkpoint, publish_document};
+pub use replica::Replica;
+
+use crate::{
+    bucket::{Store, keys::RunKeys},
+    chain::Chain,
+    manifest::ManifestFile,
+    wallet::{AccountId, Keypair},
+    window::NetUid,
+};
+use std::sync::Arc;
+
+/// Who a node is and what it works on; does not change while it runs.
+#[derive(Clone)]
+pub struct Identity {
+    /// The chain.
+    pub chain: Arc<dyn Chain>,
+    /// The subnet.
+    pub netuid: NetUid,
+    /// The hotkey that signs.
+    pub hotkey: Keypair,
+    /// The run.
+    pub manifest: Arc<ManifestFile>,
+    /// The node's own bucket, to write to.
+    pub bucket: Arc<dyn Store>,
+}
+
+impl Identity {
+    /// The account of the hotkey.
+    pub fn account(&self) -> AccountId {
+        self.hotkey.account()
+    }
+
+    /// The keys of the run's objects.
+    pub fn keys(&self) -> RunKeys {
+        RunKeys::new(self.manifest.run_id())
+    }
+
+    /// The manifest's hash in hex, as documents carry it.
+    pub fn run(&self) -> String {
+        hex::encode(self.manifest.hash())
+    }
+}

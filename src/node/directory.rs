@@ -1,0 +1,107 @@
+//! Who is on the subnet, and whose bucket can be read.
+
+use super::NodeError;
+use crate::{
+    bucket::{Endpoint, ReadCredential, S3Options, S3Store, Store},
+    chain::{Chain, Metagraph, Neuron},
+    wallet::AccountId,
+    window::NetUid,
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Opens strangers' buckets by what they committed, and keeps the connections.
+pub struct Stores {
+    endpoint: Endpoint,
+    options: S3Options,
+    open: BTreeMap<AccountId, (Vec<u8>, Arc<dyn Store>)>,
+}
+
+impl Stores {
+    /// Buckets live where the template says.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, options: S3Options::default(), open: BTreeMap::new() }
+    }
+
+    /// The bucket behind a commitment's first field; `None` where the field is no credential.
+    fn open(&mut self, hotkey: &AccountId, field: &[u8]) -> Option<Arc<dyn Store>> {
+        if let Some((known, store)) = self.open.get(hotkey)
+            && known == field
+        {
+            return Some(store.clone());
+        }
+        let credential = match ReadCredential::from_bytes(field) {
+            Ok(credential) => credential,
+            Err(error) => {
+                tracing::debug!(%hotkey, %error, "the peer's commitment is no bucket; it is skipped");
+                return None;
+            }
+        };
+        let store: Arc<dyn Store> = Arc::new(S3Store::reader(&credential, &self.endpoint, &self.options));
+        self.open.insert(hotkey.clone(), (field.to_vec(), store.clone()));
+        Some(store)
+    }
+}
+
+/// The subnet as of one block.
+pub struct Directory {
+    /// Its neurons.
+    pub metagraph: Metagraph,
+    stores: BTreeMap<AccountId, Arc<dyn Store>>,
+    runs: BTreeMap<AccountId, Vec<u8>>,
+}
+
+impl Directory {
+    /// Reads the metagraph and the commitments. Entries that make no sense are skipped: a stranger's
+    /// bad commitment is that stranger's loss alone.
+    pub async fn read(chain: &dyn Chain, netuid: NetUid, stores: &mut Stores) -> Result<Self, NodeError> {
+        let metagraph = chain.metagraph(netuid, None).await?;
+        let commitments = chain.commitments(netuid, None).await?;
+        let mut directory = Self { metagraph, stores: BTreeMap::new(), runs: BTreeMap::new() };
+        for (hotkey, fields) in commitments {
+            if directory.metagraph.neuron(&hotkey).is_none() {
+                continue;
+            }
+            if let Some(store) = fields.first().and_then(|field| stores.open(&hotkey, field)) {
+                directory.stores.insert(hotkey.clone(), store);
+            }
+            if let Some(run) = fields.get(1).filter(|run| run.len() == 32) {
+                directory.runs.insert(hotkey, run.clone());
+            }
+        }
+        Ok(directory)
+    }
+
+    /// The bucket of a peer, to read from.
+    pub fn store(&self, hotkey: &AccountId) -> Option<&Arc<dyn Store>> {
+        self.stores.get(hotkey)
+    }
+
+    /// Neurons whose bucket can be read, ascending by UID.
+    pub fn peers(&self) -> impl Iterator<Item = (&Neuron, &Arc<dyn Store>)> {
+        self.metagraph.neurons.iter().filter_map(|n| Some((n, self.stores.get(&n.hotkey)?)))
+    }
+
+    /// The validator that everybody follows: the highest stake among permits.
+    pub fn leader(&self) -> Option<&Neuron> {
+        self.metagraph.leader()
+    }
+
+    /// The leader with its bucket and the run that it committed.
+    pub fn led(&self, netuid: NetUid) -> Result<Led<'_>, NodeError> {
+        let led = |neuron: &'_ Neuron| {
+            let (hotkey, store) = self.stores.get_key_value(&neuron.hotkey)?;
+            Some(Led { hotkey, store: store.as_ref(), run: self.runs.get(hotkey)? })
+        };
+        self.leader().and_then(led).ok_or(NodeError::NoLeader(netuid))
+    }
+}
+
+/// Whom everybody follows.
+pub struct Led<'a> {
+    /// The leader's hotkey.
+    pub hotkey: &'a AccountId,
+    /// Its bucket, to read from.
+    pub store: &'a dyn Store,
+    /// The manifest hash that it committed, 32 bytes.
+    pub run: &'a [u8],
+}

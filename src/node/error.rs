@@ -1,0 +1,146 @@
+//! Why a node cannot go on.
+
+use crate::{
+    aggregate::AggregateError,
+    bucket::BucketError,
+    chain::ChainError,
+    compress::CompressError,
+    gauntlet::GauntletError,
+    gradient::{GradientError, LayoutError},
+    manifest::ManifestError,
+    model::ModelError,
+    round::DocumentError,
+    telemetry::score_log::ScoreLogError,
+    train::TrainError,
+    wallet::AccountId,
+    window::Window,
+};
+
+/// Why a node cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The chain cannot be asked.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// A bucket cannot be used.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    /// A signed document is not what it should be.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// The manifest cannot be used.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A pseudo-gradient that the leader accepted cannot be used.
+    #[error("the round of window {window} names a pseudo-gradient of {hotkey} that nobody can fetch")]
+    Missing {
+        /// The window.
+        window: Window,
+        /// Whose it is.
+        hotkey: AccountId,
+        /// What the last source said, where it was fetched but not usable.
+        #[source]
+        source: Option<GradientError>,
+    },
+    /// Nobody on the subnet has a validator permit and a bucket.
+    #[error("subnet {0} has no leader: no neuron with a validator permit has committed a bucket and a run")]
+    NoLeader(u16),
+    /// The hotkey has no slot on the subnet.
+    #[error("hotkey {hotkey} is not registered on subnet {netuid}")]
+    NotRegistered {
+        /// The hotkey.
+        hotkey: AccountId,
+        /// The subnet.
+        netuid: u16,
+    },
+    /// The leader runs another manifest.
+    #[error("the leader's run has manifest {theirs}, this node has {ours}")]
+    OtherRun {
+        /// The leader's hash, hex.
+        theirs: String,
+        /// This node's hash, hex.
+        ours: String,
+    },
+    /// The model is not the one that the leader's record was made for.
+    #[error(
+        "this node's model is not the run's any more: before the step of window {window} it is {ours}, the leader's is {theirs}"
+    )]
+    Diverged {
+        /// The window.
+        window: Window,
+        /// This node's hash, hex.
+        ours: String,
+        /// The leader's hash, hex.
+        theirs: String,
+    },
+    /// A record is out of its place in the chain of records.
+    #[error("the leader's record of window {window} does not follow on what was applied before")]
+    OutOfOrder {
+        /// The window.
+        window: Window,
+    },
+    /// A checkpoint's model is not what its sidecar says.
+    #[error("the checkpoint of window {window} is damaged")]
+    BadCheckpoint {
+        /// The window.
+        window: Window,
+    },
+    /// The pseudo-gradients of a round cannot be combined.
+    #[error(transparent)]
+    Aggregate(#[from] AggregateError),
+    /// The gradients cannot be made into a pseudo-gradient.
+    #[error(transparent)]
+    Compress(#[from] CompressError),
+    /// The node's own pseudo-gradient cannot be written.
+    #[error(transparent)]
+    Gradient(#[from] GradientError),
+    /// The model does not fit the way pseudo-gradients are laid out.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A file of tensors cannot be used.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The window's work has no result.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// A window cannot be scored.
+    #[error(transparent)]
+    Gauntlet(#[from] GauntletError),
+    /// The score log cannot be used.
+    #[error(transparent)]
+    ScoreLog(#[from] ScoreLogError),
+    /// The data does not hold a sequence that the window assigns.
+    #[error("the corpus has no sequence {index}, which the window assigns")]
+    NoSequence {
+        /// The sequence's number.
+        index: u64,
+    },
+    /// A file of the node's own cannot be read or written.
+    #[error("cannot use {path}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The block subscription ended for good.
+    #[error("the chain's blocks stopped coming")]
+    ChainEnded,
+    /// The chain has no block where it must have one.
+    #[error("the chain has no block {0}")]
+    NoBlock(u64),
+}
+
+impl NodeError {
+    /// Whether the same may go well a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Bucket(error) => error.is_transient(),
+            Self::Chain(error) => error.is_transient(),
+            Self::Missing { .. } => true,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Catching up: from the newest checkpoint of the leader, then round by round.
+
+use super::{Directory, Identity, Led, NodeError, Replica, publish::MODEL_FILE};
+use crate::{
+    bucket::{BucketError, Store, keys::RunKeys},
+    gradient::{self, Expected, PseudoGradient},
+    manifest::ManifestFile,
+    round::{self, Accepted, CheckpointRecord, Document, MAX_DOCUMENT_BYTES, RoundRecord, RunStart},
+    wallet::{AccountId, verify},
+    window::Window,
+};
+use futures::future::try_join_all;
+
+/// How far following got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Followed {
+    /// The model is the one after the window that was asked for.
+    Reached,
+    /// The leader has not published the record of this window yet.
+    Waiting(Window),
+}
+
+/// Longest manifest that is read from a bucket, in bytes.
+const MAX_MANIFEST_BYTES: u64 = 64 << 10;
+
+/// Opens a signed document of a bucket; `None` where there is none.
+async fn document<D: Document>(
+    store: &dyn Store,
+    key: &str,
+    signer: &AccountId,
+) -> Result<Option<D>, NodeError> {
+    match store.get(key, MAX_DOCUMENT_BYTES).await {
+        Ok(object) => Ok(Some(round::open(&object.bytes, signer)?)),
+        Err(BucketError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The manifest that the leader committed on chain and published in its bucket. `None` while the leader
+/// has committed a run but not yet published it.
+pub async fn fetch_manifest(directory: &Directory, netuid: u16) -> Result<Option<ManifestFile>, NodeError> {
+    let Led { store, run: committed, .. } = directory.led(netuid)?;
+    let run_id = hex::encode(&committed[..8.min(committed.len())]);
+    let object = match store.get(&RunKeys::new(run_id).manifest(), MAX_MANIFEST_BYTES).await {
+        Ok(object) => object,
+        Err(BucketError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let theirs = hex::encode(blake3::hash(&object.bytes).as_bytes());
+    if theirs != hex::encode(committed) {
+        return Err(NodeError::OtherRun { theirs, ours: hex::encode(committed) });
+    }
+    Ok(Some(ManifestFile::parse(&String::from_utf8_lossy(&object.bytes))?))
+}
+
+/// Where the run began, by the leader's word; refuses a leader that runs another manifest.
+pub async fn fetch_start(identity: &Identity, directory: &Directory) -> Result<Option<RunStart>, NodeError> {
+    let Led { hotkey: leader, store, run: committed } = directory.led(identity.netuid)?;
+    if committed != identity.manifest.hash() {
+        return Err(NodeError::OtherRun { theirs: hex::encode(committed), ours: identity.run() });
+    }
+    document(store, &identity.keys().start(), leader).await
+}
+
+/// Loads the leader's newest checkpoint where it is ahead of the replica. A damaged one is left alone:
+/// replaying from an earlier state gives the same model.
+pub async fn restore(
+    identity: &Identity,
+    directory: &Directory,
+    replica: &mut Replica,
+) -> Result<(), NodeError> {
+    let Led { hotkey: leader, store, .. } = directory.led(identity.netuid)?;
+    let keys = identity.keys();
+    let key = keys.latest_checkpoint();
+    let Some(latest) = document::<CheckpointRecord>(store, &key, leader).await? else {
+        return Ok(());
+    };
+    if latest.run != identity.run() || latest.window <= replica.window {
+        return Ok(());
+    }
+    let object =
+        store.get(&keys.checkpoint(latest.window, MODEL_FILE), replica.max_checkpoint_bytes()).await?;
+    match replica.load(&object.bytes, latest.window, latest.round, &latest.model) {
+        Ok(()) => tracing::info!(window = latest.window, "model loaded from the leader's checkpoint"),
+        Err(error) => tracing::warn!(%error, "the checkpoint is not used; replaying from further back"),
+    }
+    Ok(())
+}
+
+/// The leader's record of a window, if it is published.
+pub async fn fetch_round(
+    identity: &Identity,
+    directory: &Directory,
+    window: Window,
+) -> Result<Option<RoundRecord>, NodeError> {
+    let Led { hotkey: leader, store, .. } = directory.led(identity.netuid)?;
+    document(store, &identity.keys().round(window), leader).await
+}
+
+/// Applies the leader's rounds up to and including `target`, as far as they are published.
+pub async fn follow(
+    identity: &Identity,
+    directory: &Directory,
+    replica: &mut Replica,
+    target: Window,
+) -> Result<Followed, NodeError> {
+    let Led { store, .. } = directory.led(identity.netuid)?;
+    while replica.window < target {
+        let window = replica.window + 1;
+        let Some(record) = fetch_round(identity, directory, window).await? else {
+            return Ok(Followed::Waiting(window));
+        };
+        replica.check(&record)?;
+        let payloads = fetch_payloads(identity, directory, replica, store, &record).await?;
+        replica.apply(&record, &payloads)?;
+        tracing::info!(window, peers = payloads.len(), model = &replica.hash[..12], "round applied");
+    }
+    Ok(Followed::Reached)
+}
+
+/// Fetches the pseudo-gradients of a record, in its order.
+async fn fetch_payloads(
+    identity: &Identity,
+    directory: &Directory,
+    replica: &Replica,
+    leader: &dyn Store,
+    record: &RoundRecord,
+) -> Result<Vec<PseudoGradient>, NodeError> {
+    try_join_all(
+        record
+            .accepted
+            .iter()
+            .map(|accepted| fetch_payload(identity, directory, replica, leader, record.window, accepted)),
+    )
+    .await
+}
+
+/// Fetches one pseudo-gradient: from its peer, else the copy in the leader's bucket. The digest decides,
+/// so it does not matter who serves it.
+async fn fetch_payload(
+    identity: &Identity,
+    directory: &Directory,
+    replica: &Replica,
+    leader: &dyn Store,
+    window: Window,
+    accepted: &Accepted,
+) -> Result<PseudoGradient, NodeError> {
+    let keys = identity.keys();
+    let layout = replica.layout();
+    let expected = Expected {
+        run: identity.manifest.hash(),
+        netuid: identity.netuid,
+        window,
+        uid: accepted.uid,
+        hotkey: accepted.hotkey.clone(),
+    };
+    let own = directory.store(&accepted.hotkey).map(|s| (s.as_ref(), keys.gradient(window)));
+    let copy = (leader, keys.round_object(window, &accepted.hotkey));
+    let mut refused = None;
+    for (store, key) in own.into_iter().chain([copy]) {
+        let Ok(object) = store.get(&key, layout.max_object_bytes() as u64).await else { continue };
+        match gradient::decode(&object.bytes, layout, &expected, verify) {
+            Ok(payload) if hex::encode(payload.digest) == accepted.digest => return Ok(payload),
+            Ok(_) => {}
+            Err(error) => refused = Some(error),
+        }
+    }
+    Err(NodeError::Missing { window, hotkey: accepted.hotkey.clone(), source: refused })
+}

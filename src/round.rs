@@ -1,0 +1,200 @@
+//! Rounds: which pseudo-gradients made the step of a window.
+//!
+//! The leader publishes one signed [`RoundRecord`] for each window, in order. A record names the
+//! pseudo-gradients that everybody aggregates, by content digest, and the hash of the model before the
+//! step, so the model is a pure function of the run manifest and the chain of records, and a node that
+//! has diverged knows it at once.
+
+use crate::{
+    wallet::{AccountId, Keypair, verify},
+    window::{NetUid, Uid, Window},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Longest signed document that is read from a bucket, in bytes. A record of 256 peers has about 60 kB.
+pub const MAX_DOCUMENT_BYTES: u64 = 1 << 20;
+
+/// One pseudo-gradient of a round.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The peer's slot at the time.
+    pub uid: Uid,
+    /// The peer.
+    pub hotkey: AccountId,
+    /// Content digest of its pseudo-gradient, hex of 32 bytes.
+    pub digest: String,
+}
+
+/// What the leader says about one window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundRecord {
+    /// Hash of the run manifest, hex of 32 bytes.
+    pub run: String,
+    /// The subnet.
+    pub netuid: NetUid,
+    /// The window whose pseudo-gradients these are.
+    pub window: Window,
+    /// Steps taken before this one: the index into the outer schedule.
+    pub round: u64,
+    /// Hash of the model before the step, hex of 32 bytes.
+    pub model: String,
+    /// The pseudo-gradients to aggregate, ascending by UID; empty for a window without a step.
+    pub accepted: Vec<Accepted>,
+}
+
+/// Where a run began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunStart {
+    /// Hash of the run manifest, hex of 32 bytes.
+    pub run: String,
+    /// The subnet.
+    pub netuid: NetUid,
+    /// The first window that is trained.
+    pub start_window: Window,
+}
+
+/// The state of a node's model after a window, as it publishes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncRecord {
+    /// Hash of the run manifest, hex of 32 bytes.
+    pub run: String,
+    /// The last window whose round was applied.
+    pub window: Window,
+    /// Steps taken.
+    pub round: u64,
+    /// Hash of the model, hex of 32 bytes.
+    pub model: String,
+}
+
+/// A checkpoint, as its signed sidecar describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointRecord {
+    /// Hash of the run manifest, hex of 32 bytes.
+    pub run: String,
+    /// The last window whose round the model contains.
+    pub window: Window,
+    /// Steps taken.
+    pub round: u64,
+    /// Hash of the model, hex of 32 bytes.
+    pub model: String,
+    /// Bytes of the model's object.
+    pub bytes: u64,
+}
+
+/// What is signed, so that a signature over one kind of document never counts for another.
+pub trait Document: Serialize + DeserializeOwned {
+    /// The kind's name in the signed message.
+    const KIND: &'static str;
+}
+
+impl Document for RoundRecord {
+    const KIND: &'static str = "round";
+}
+impl Document for RunStart {
+    const KIND: &'static str = "start";
+}
+impl Document for SyncRecord {
+    const KIND: &'static str = "sync";
+}
+impl Document for CheckpointRecord {
+    const KIND: &'static str = "checkpoint";
+}
+
+/// Why a signed document is not accepted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DocumentError {
+    /// The bytes are not a signed document of this kind.
+    #[error("not a signed {kind} document")]
+    Malformed {
+        /// What was expected.
+        kind: &'static str,
+    },
+    /// Another key signed it, or the signature does not fit.
+    #[error("the {kind} document is not signed by {expected}")]
+    Signature {
+        /// What was expected.
+        kind: &'static str,
+        /// Who should have signed.
+        expected: AccountId,
+    },
+    /// It cannot be written as JSON.
+    #[error("cannot write the {kind} document")]
+    Write {
+        /// What was to be written.
+        kind: &'static str,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    /// The document's JSON, kept as text so that the signed bytes are exact.
+    body: String,
+    hotkey: AccountId,
+    signature: String,
+}
+
+fn message(kind: &str, body: &str) -> Vec<u8> {
+    format!("templar/{kind}/{body}").into_bytes()
+}
+
+/// Signs a document with a hotkey.
+pub fn sign<D: Document>(document: &D, signer: &Keypair) -> Result<Vec<u8>, DocumentError> {
+    let write = |_| DocumentError::Write { kind: D::KIND };
+    let body = serde_json::to_string(document).map_err(write)?;
+    let signature = hex::encode(signer.sign(&message(D::KIND, &body)));
+    serde_json::to_vec(&Envelope { body, hotkey: signer.account(), signature }).map_err(write)
+}
+
+/// Opens a document that `expected` must have signed.
+pub fn open<D: Document>(bytes: &[u8], expected: &AccountId) -> Result<D, DocumentError> {
+    let malformed = || DocumentError::Malformed { kind: D::KIND };
+    let envelope: Envelope = serde_json::from_slice(bytes).map_err(|_| malformed())?;
+    let mut signature = [0; 64];
+    hex::decode_to_slice(&envelope.signature, &mut signature).map_err(|_| malformed())?;
+    let signed = message(D::KIND, &envelope.body);
+    if envelope.hotkey != *expected || !verify(expected, &signed, &signature) {
+        return Err(DocumentError::Signature { kind: D::KIND, expected: expected.clone() });
+    }
+    serde_json::from_str(&envelope.body).map_err(|_| malformed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> RoundRecord {
+        RoundRecord {
+            run: "00".repeat(32),
+            netuid: 3,
+            window: 12,
+            round: 4,
+            model: "11".repeat(32),
+            accepted: vec![],
+        }
+    }
+
+    #[test]
+    fn a_signed_record_opens_for_its_signer_alone() {
+        let alice = Keypair::from_uri("//Alice").unwrap();
+        let bob = Keypair::from_uri("//Bob").unwrap();
+        let bytes = sign(&record(), &alice).unwrap();
+        assert_eq!(open::<RoundRecord>(&bytes, &alice.account()).unwrap(), record());
+        assert!(matches!(open::<RoundRecord>(&bytes, &bob.account()), Err(DocumentError::Signature { .. })));
+    }
+
+    #[test]
+    fn a_changed_body_or_another_kind_is_refused() {
+        let alice = Keypair::from_uri("//Alice").unwrap();
+        let bytes = sign(&record(), &alice).unwrap();
+        let changed =
+            String::from_utf8(bytes.clone()).unwrap().replace("\\\"window\\\":12", "\\\"window\\\":13");
+        assert_ne!(changed.as_bytes(), bytes);
+        assert!(matches!(
+            open::<RoundRecord>(changed.as_bytes(), &alice.account()),
+            Err(DocumentError::Signature { .. })
+        ));
+        assert!(matches!(open::<SyncRecord>(&bytes, &alice.account()), Err(DocumentError::Signature { .. })));
+        assert!(matches!(open::<RoundRecord>(b"{}", &alice.account()), Err(DocumentError::Malformed { .. })));
+    }
+}
