@@ -103,7 +103,7 @@ impl Blocks {
 pub(crate) struct Chain {
     blocks: RwLock<Blocks>,
     pool: Mutex<Pool>,
-    archive: Option<Mutex<Archive>>,
+    archive: Mutex<Option<Archive>>,
     best: watch::Sender<u32>,
 }
 
@@ -130,7 +130,7 @@ impl Chain {
         Ok(Self {
             blocks: RwLock::new(blocks),
             pool: Mutex::default(),
-            archive: archive.map(Mutex::new),
+            archive: Mutex::new(archive),
             best: watch::channel(number).0,
         })
     }
@@ -138,8 +138,8 @@ impl Chain {
     /// Makes the next block of what waits, keeps it, and lets everybody know.
     pub fn make_block(&self) -> Result<Arc<Block>, ChainError> {
         let Draft { record, included, invalid } = self.draft()?;
-        if let Some(archive) = &self.archive {
-            archive.lock().unwrap_or_else(PoisonError::into_inner).append(&record)?;
+        if let Some(archive) = &mut *self.archive() {
+            archive.append(&record)?;
         }
         let number = record.header.number;
         self.blocks.write().unwrap_or_else(PoisonError::into_inner).push(record);
@@ -194,6 +194,15 @@ impl Chain {
 
     fn blocks(&self) -> RwLockReadGuard<'_, Blocks> {
         self.blocks.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn archive(&self) -> MutexGuard<'_, Option<Archive>> {
+        self.archive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of the folder, for another chain to use. Whoever still reads this one can go on.
+    pub fn close(&self) {
+        *self.archive() = None;
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {

@@ -132,8 +132,10 @@ pub async fn run(config: Config) -> Result<Handle, DevchainError> {
     let (stop, stopping) = mpsc::channel();
     let (end, ended) = oneshot::channel();
     let make = move || {
+        let result = make_blocks(&chain, config.block_time, &stopping);
+        chain.close();
         // Nobody may wait for it.
-        let _ = end.send(make_blocks(&chain, config.block_time, &stopping));
+        let _ = end.send(result);
     };
     let thread = std::thread::Builder::new().name("blocks".to_owned()).spawn(make);
     thread.map_err(DevchainError::Thread)?;

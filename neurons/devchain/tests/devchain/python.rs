@@ -24,15 +24,15 @@ async fn reads_metadata_storage_and_events_and_submits() {
     let chain = crate::chain().await;
     let client = Client::connect(&chain.url()).await;
     subnet(&client).await;
-    // Weights may be set twice in a row only in tests: here the second time is too soon.
+    // The client sets weights twice: the second time is too soon.
     let netuid = 2;
     client
         .sudo(node_subtensor_runtime::admin_utils::Call::sudo_set_weights_set_rate_limit {
             netuid,
-            weights_set_rate_limit: 5,
+            weights_set_rate_limit: 30,
         })
         .await;
-    client.blocks(5).await;
+    client.blocks(30).await;
     let url = chain.url();
     let run = move || {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/client.py");

@@ -146,7 +146,7 @@ async fn eras_end() {
     let client = Client::connect(&chain.url()).await;
     client.blocks(2).await;
     let head = client.head().await;
-    let (era, born) = (Era::mortal(4, head.into()), client.hash(head).await);
+    let (era, born) = (Era::mortal(32, head.into()), client.hash(head).await);
     let late = client.signed("//Alice", transfer(1), 1, era, born);
     let timely = client.signed("//Bob", transfer(1), 0, era, born);
     let mut statuses = client.watch(&timely).await.unwrap();
@@ -155,8 +155,8 @@ async fn eras_end() {
     let mut waiting = client.watch(&late).await.unwrap();
     assert_eq!(waiting.next().await.unwrap().unwrap(), "future");
     assert_eq!(waiting.next().await.unwrap().unwrap(), "invalid");
-    assert!(client.head().await >= head + 3);
-    client.blocks(5).await;
+    assert!(client.head().await >= head + 31);
+    client.blocks(2).await;
     let forged = client.signed("//Bob", transfer(1), 1, era, born);
     let refusal = client.try_ask("author_submitExtrinsic", vec![json!(forged)]).await;
     assert_eq!(refusal, Err(invalid("Transaction has a bad signature")));
