@@ -110,6 +110,10 @@ pub async fn follow(
         let Some(record) = fetch_round(identity, directory, window).await? else {
             return Ok(Followed::Waiting(window));
         };
+        // A leader may serve several runs and subnets from one bucket; its signature alone is not enough.
+        if record.run != identity.run() || record.netuid != identity.netuid {
+            return Err(NodeError::OutOfOrder { window });
+        }
         replica.check(&record)?;
         let payloads = fetch_payloads(identity, directory, replica, store, &record).await?;
         replica.apply(&record, &payloads)?;
