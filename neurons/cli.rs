@@ -23,6 +23,8 @@ pub enum Exit {
     Storage = 6,
     /// A manifest, a corpus or a checkpoint is not what it should be.
     Data = 7,
+    /// An audit found something that is not as the validator says.
+    Differs = 8,
     /// It was told to stop before it was done.
     Interrupted = 130,
 }
@@ -30,7 +32,7 @@ pub enum Exit {
 /// What `templar help` says about the codes.
 pub const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 unexpected, 2 wrong usage, 3 wallet or key, 4 endpoint, 5 refused by the chain,
-6 storage, 7 manifest, data or checkpoint, 130 interrupted";
+6 storage, 7 manifest, data, log or checkpoint, 8 an audit found a difference, 130 interrupted";
 
 /// A failure as a person sees it: one sentence, what to do next, and an exit code.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use templar::{
     node::NodeError,
     report::ReportError,
     round::DocumentError,
+    sim::ScenarioError,
     telemetry::{TelemetryError, score_log::ScoreLogError},
     wallet::WalletError,
 };
@@ -42,6 +43,7 @@ hinted! {
     ServerError => Storage,
     DataError => Data,
     ReportError => Storage,
+    ScenarioError => Data,
     ScoreLogError => Data,
     TelemetryError => Usage,
 }
@@ -104,10 +106,11 @@ impl ToFailure for NodeError {
             Self::OtherRun { .. } => Failure::from_error(Exit::Data, self).hint(
                 "start with the leader's manifest, or without --run to take it from the leader's bucket",
             ),
-            Self::Missing { .. } | Self::BadCheckpoint { .. } | Self::OutOfOrder { .. } => {
-                Failure::from_error(Exit::Data, self)
-                    .hint("the leader must publish it again; this node can be started again at any time")
-            }
+            Self::Missing { .. }
+            | Self::NoRound { .. }
+            | Self::BadCheckpoint { .. }
+            | Self::OutOfOrder { .. } => Failure::from_error(Exit::Data, self)
+                .hint("the leader must publish it again; this node can be started again at any time"),
             Self::ScoreLog(error) => error.to_failure(),
             Self::File { .. } => Failure::from_error(Exit::Storage, self)
                 .hint("check the disk, or name another folder with --dir"),

@@ -4,10 +4,11 @@
 use crate::{
     cli::{Exit, Failure},
     failure::ToFailure,
+    output::print,
     setup,
 };
 use std::{path::PathBuf, time::Duration};
-use templar::wallet::Keypair;
+use templar::{report::Report, wallet::Keypair};
 
 mod chain;
 mod outcome;
@@ -45,6 +46,10 @@ pub struct Args {
     /// Seconds of one window.
     #[arg(long, default_value_t = 15.0, value_name = "SECONDS")]
     pub window_seconds: f64,
+    /// Keep the chain and the storage running when the run is over, until Ctrl-C: to audit it, to look at
+    /// weights and buckets.
+    #[arg(long)]
+    pub keep: bool,
     /// Print the report as JSON, and nothing else, on standard output.
     #[arg(long)]
     pub json: bool,
@@ -63,23 +68,42 @@ pub async fn run(args: Args) -> Result<(), Failure> {
                 .hint(format!("logs and what was trained so far are in {}", plan.dir.display())));
         }
     };
-    processes.stop().await;
-    let report = outcome?;
-    outcome::write(&plan, &report)?;
-    if args.json {
-        print!("{}", report.to_json().map_err(|e| e.to_failure())?);
-    } else {
-        print!("{}", report.table());
-        eprintln!("report, logs and the loss curve are in {}", plan.dir.display());
+    let shown = outcome.and_then(|report| show(&args, &plan, &report).map(|()| report));
+    if let (true, Ok(report)) = (args.keep, &shown) {
+        eprintln!("{}", kept(&plan, report));
+        setup::told_to_stop(false).await;
     }
+    processes.stop().await;
+    shown.map(drop)
+}
+
+fn show(args: &Args, plan: &Plan, report: &Report) -> Result<(), Failure> {
+    outcome::write(plan, report)?;
+    if args.json {
+        return print(&report.to_json().map_err(|e| e.to_failure())?);
+    }
+    print(&report.table())?;
+    eprintln!("report, logs and the loss curve are in {}", plan.dir.display());
     Ok(())
 }
 
-async fn play(
-    args: &Args,
-    plan: &Plan,
-    processes: &mut Processes,
-) -> Result<templar::report::Report, Failure> {
+/// How to look at what is kept.
+fn kept(plan: &Plan, report: &Report) -> String {
+    let (network, storage) = (plan.chain_url(), plan.storage_url());
+    let flags = format!("--network {network} --bucket-endpoint {storage} --netuid {}", plan.netuid);
+    let miner = report.peers.iter().find(|peer| peer.role == "miner").map_or(0, |peer| peer.uid);
+    let windows = report.loss.iter().map(|point| point.window);
+    let (from, to) = (windows.clone().min().unwrap_or(0), windows.max().unwrap_or(0));
+    let data = plan.dir.join("data");
+    format!(
+        "chain and storage stay up until Ctrl-C; for example\n  \
+         templar why {miner} {flags}\n  \
+         templar audit --window {from}..{to} --data {} {flags}",
+        data.display()
+    )
+}
+
+async fn play(args: &Args, plan: &Plan, processes: &mut Processes) -> Result<Report, Failure> {
     let progress = watch::Progress::new(args.windows);
     progress.stage("starting the chain and the storage");
     processes.start_chain(plan).await?;

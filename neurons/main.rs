@@ -5,6 +5,7 @@ use failure::ToFailure;
 use std::process::ExitCode;
 use templar::telemetry::{self, LogOutput};
 
+mod audit;
 mod cli;
 mod devchain;
 mod failure;
@@ -13,11 +14,14 @@ mod metagraph;
 mod miner;
 mod output;
 mod register;
+mod scores;
 mod setup;
+mod sim;
 mod storage;
 mod validator;
 mod wallet;
 mod weights;
+mod why;
 
 /// Train one language model in the open, and be paid for what the work is worth.
 #[derive(Parser)]
@@ -35,10 +39,18 @@ enum Verb {
     Miner(miner::Args),
     /// Judge the miners and set weights
     Validator(validator::Args),
+    /// Simulate an economy of honest peers and attackers
+    Sim(sim::Args),
     /// Show the neurons of a subnet
     Metagraph(metagraph::Args),
     /// Read the weights that validators set
     Weights(weights::Args),
+    /// Explain a score: what was measured, which rule did what, how to earn more
+    Why(why::Args),
+    /// Repeat what a validator did and name the first difference
+    Audit(audit::Args),
+    /// Export score logs
+    Scores(scores::Args),
     /// Register a hotkey on a subnet
     Register(register::Args),
     /// Make and show wallets
@@ -64,8 +76,12 @@ async fn start(verb: Verb) -> Result<(), cli::Failure> {
         Verb::Localnet(args) => localnet::run(args).await,
         Verb::Miner(args) => miner::run(args).await,
         Verb::Validator(args) => validator::run(args).await,
+        Verb::Sim(args) => sim::run(args).await,
         Verb::Metagraph(args) => metagraph::run(args).await,
         Verb::Weights(args) => weights::run(args).await,
+        Verb::Why(args) => why::run(args).await,
+        Verb::Audit(args) => audit::run(args).await,
+        Verb::Scores(args) => scores::run(args).await,
         Verb::Register(args) => register::run(args).await,
         Verb::Wallet(args) => wallet::run(args).await,
         Verb::Devchain(args) => devchain::run(args).await,

@@ -14,11 +14,11 @@ use tch::{Device, Tensor};
 use templar::{
     bucket::{OwnBucket, S3Options, S3Store, Store},
     chain::{self, Chain, SubtensorClient},
-    data::{self, Corpus, Sequences, default_sources},
+    data::{Corpus, Sequences, default_sources},
     device,
     gradient::Header,
     manifest::ManifestFile,
-    node::{self, Clock, Directory, Followed, Identity, NodeError, Replica, Stores},
+    node::{self, Clock, Directory, Followed, Identity, NodeError, Replica, Stores, View},
     round::RunStart,
     wallet::Keypair,
     window::{Schedule, Uid, Window},
@@ -121,7 +121,7 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<Ready, Failure> {
     };
     let identity = Identity { chain, netuid: args.netuid, hotkey, manifest: Arc::new(manifest), bucket };
     let dir = state_dir(args, &identity)?;
-    let corpus = open_corpus(args, &identity, &dir)?;
+    let corpus = open_corpus(args.data.as_deref(), &identity.manifest, &dir)?;
     let schedule = identity.manifest.manifest.schedule();
     let clock = Clock::start(identity.chain.clone(), schedule).await.map_err(|e| e.to_failure())?;
     let start =
@@ -178,26 +178,30 @@ impl Ready {
         neuron.map(|n| n.uid).ok_or(NodeError::NotRegistered { hotkey, netuid })
     }
 
+    /// What judging looks at.
+    pub fn view(&self) -> View<'_> {
+        View {
+            identity: &self.identity,
+            directory: &self.directory,
+            replica: &self.replica,
+            corpus: &self.corpus,
+            device: self.device,
+        }
+    }
+
     /// The tokens of sequences, `[sequences, length + 1]`, on the node's device.
     pub fn tokens(&self, sequences: &[u64]) -> Result<Tensor, NodeError> {
-        let Some(tokens) = self.corpus.batch(sequences) else {
-            let index = sequences.iter().copied().max().unwrap_or_default();
-            return Err(NodeError::NoSequence { index });
-        };
-        let shape = [sequences.len() as i64, self.corpus.seq_len() as i64 + 1];
-        Ok(Tensor::from_slice(&tokens).reshape(shape).to_device(self.device))
+        self.view().tokens(sequences)
     }
 
     /// The sequences that a hotkey trains on in a window.
     pub fn assigned(&self, hotkey: &[u8; 32], window: Window) -> Vec<u64> {
-        let count = self.identity.manifest.manifest.train.sequences();
-        data::assigned(&self.identity.manifest.hash(), hotkey, window, count, self.corpus.training())
+        self.view().assigned(hotkey, window)
     }
 
     /// The digest of sequences as a pseudo-gradient carries it.
     pub fn sample_digest(&self, sequences: &[u64]) -> String {
-        let ids: Vec<u64> = sequences.iter().filter_map(|index| self.corpus.sample_id(*index)).collect();
-        data::sample_digest(&ids)
+        self.view().sample_digest(sequences)
     }
 
     /// What this node's pseudo-gradient of a window says of itself.
@@ -273,7 +277,7 @@ async fn registered(chain: &dyn Chain, netuid: u16, hotkey: &Keypair) -> Result<
     Ok(())
 }
 
-fn read_manifest(run: &str) -> Result<ManifestFile, Failure> {
+pub fn read_manifest(run: &str) -> Result<ManifestFile, Failure> {
     let path = Path::new(run);
     if path.is_file() { ManifestFile::read(path) } else { ManifestFile::preset(run) }
         .map_err(|e| e.to_failure())
@@ -378,11 +382,11 @@ fn state_dir(args: &NodeArgs, identity: &Identity) -> Result<PathBuf, Failure> {
 }
 
 /// Opens a prepared corpus, or prepares one from text; it must be the one that the manifest pins.
-fn open_corpus(args: &NodeArgs, identity: &Identity, dir: &Path) -> Result<Sequences, Failure> {
-    let corpus = match &args.data {
+pub fn open_corpus(given: Option<&Path>, run: &ManifestFile, dir: &Path) -> Result<Sequences, Failure> {
+    let corpus = match given {
         Some(path) if path.join("corpus.json").is_file() => Corpus::open(path),
         given => {
-            let sources = given.clone().map_or_else(default_sources, |path| Ok(vec![path]));
+            let sources = given.map_or_else(default_sources, |path| Ok(vec![path.to_path_buf()]));
             let prepared = dir.join("data");
             sources
                 .and_then(|sources| Corpus::prepare(&sources, &prepared, CORPUS_BYTES))
@@ -390,7 +394,7 @@ fn open_corpus(args: &NodeArgs, identity: &Identity, dir: &Path) -> Result<Seque
         }
     }
     .map_err(|e| e.to_failure())?;
-    let manifest = &identity.manifest.manifest;
+    let manifest = &run.manifest;
     let pinned = &manifest.data.hash;
     if !pinned.is_empty() && pinned != corpus.hash() {
         let message =

@@ -10,20 +10,20 @@ use std::{
     time::Instant,
 };
 use templar::{
-    gauntlet::Evidence,
-    node::{self, Followed, NodeError},
+    gauntlet::{Evidence, overlap},
+    node::{
+        self, Followed, NodeError,
+        gather::{self, Gathered},
+        judge::Judge,
+    },
     report::LossPoint,
     wallet::AccountId,
     window::{Block, PutWindow, Window},
 };
 
-mod gather;
-mod judge;
 pub mod publish;
 mod state;
 
-use gather::Gathered;
-use judge::Judge;
 use state::State;
 
 /// Version of the scoring rules, as `set_weights` carries it: major * 10^6 + minor * 10^3 + patch.
@@ -58,12 +58,13 @@ struct Validator {
 impl Validator {
     fn new(ready: Ready) -> Result<Self, NodeError> {
         let state = State::open(&ready)?;
-        let judge = Judge::new(&ready);
+        let judge = Judge::new(&ready.identity, ready.device);
         Ok(Self { ready, state, judge })
     }
 
     async fn judge_windows(&mut self) -> Result<(), NodeError> {
         self.catch_up().await?;
+        self.state.publish_newest(&self.ready).await?;
         let last = self.ready.last_window();
         loop {
             let window = self.ready.replica.window + 1;
@@ -71,7 +72,13 @@ impl Validator {
                 break;
             }
             match self.window(window).await {
-                Err(error) if error.is_transient() => setup::pause(&error).await,
+                Err(error) if error.is_transient() => {
+                    setup::pause(&error).await;
+                    // What could not be published then is not lost.
+                    if let Err(error) = self.state.publish_newest(&self.ready).await {
+                        tracing::warn!(%error, "the newest scores are not published yet");
+                    }
+                }
                 result => result?,
             }
         }
@@ -99,7 +106,7 @@ impl Validator {
         let put = self.ready.clock.closed(window).await?;
         self.ready.refresh_now().await;
         let started = Instant::now();
-        let gathered = gather::gather(&self.ready, window, put).await;
+        let gathered = gather::gather(&self.ready.view(), window, put).await;
         let seconds = started.elapsed().as_secs_f64();
         let accepted = gathered.accepted().count();
         tracing::info!(window, accepted, seconds, phase = "gather", "gathered");
@@ -107,13 +114,19 @@ impl Validator {
         self.state.roster(&self.ready);
         self.judge.keep(&self.ready.replica);
         let step = self.ready.replica.next_step();
-        let chosen = self.take_step(window, &gathered).await?;
+        // Decides ties and what is compared; the step cannot wait for another block.
+        let opening = self.block_hash(self.ready.schedule.opening_block(window)).await?;
+        let limit = self.ready.identity.manifest.manifest.gauntlet.overlap_max;
+        let alike =
+            tokio::task::block_in_place(|| gathered.alike(self.ready.replica.layout(), &opening, limit));
+        let chosen = self.take_step(window, &gathered, &alike, &opening).await?;
         self.note_loss(window)?;
 
         let seed = self.evaluation_seed(window, put).await?;
-        let order = self.state.gauntlet.evaluation_order(&gathered.hotkeys(), &seed);
-        let evidence = self.evaluate(window, &gathered, order, &seed, step).await?;
-        self.state.score(&self.ready, window, step, &gathered.observations(&chosen, evidence)).await?;
+        let order = self.state.gauntlet.evaluation_order(&gathered.hotkeys(), window, &seed);
+        let evidence = self.evaluate(window, &gathered, &chosen, order, &seed, step).await?;
+        let observations = gathered.observations(&chosen, evidence);
+        self.state.score(&self.ready, window, step, &observations, &alike).await?;
         self.pay(window).await;
         publish::progress(&self.ready, window, &self.state.losses, None).await;
         Ok(())
@@ -122,7 +135,7 @@ impl Validator {
     /// Measures the model after a window's step, once.
     fn note_loss(&mut self, window: Window) -> Result<(), NodeError> {
         if self.state.losses.iter().all(|known| known.window != window) {
-            let loss = tokio::task::block_in_place(|| self.judge.held_out(&self.ready))?;
+            let loss = tokio::task::block_in_place(|| self.judge.held_out(&self.ready.view()))?;
             self.state.losses.push(LossPoint { window, loss });
             tracing::info!(window, loss, "held-out loss");
         }
@@ -135,9 +148,9 @@ impl Validator {
         &mut self,
         window: Window,
         gathered: &Gathered,
+        alike: &[overlap::Pair],
+        seed: &[u8; 32],
     ) -> Result<BTreeSet<AccountId>, NodeError> {
-        // Decides ties only; the step cannot wait for another block.
-        let seed = self.block_hash(self.ready.schedule.opening_block(window)).await?;
         let ready = &mut self.ready;
         let leads = ready.directory.leader().is_some_and(|n| n.hotkey == ready.identity.account());
         let mut record = node::fetch_round(&ready.identity, &ready.directory, window).await?;
@@ -150,8 +163,8 @@ impl Validator {
             return Ok(record.into_iter().flat_map(|r| r.accepted).map(|a| a.hotkey).collect());
         }
         let top_g = ready.identity.manifest.manifest.gauntlet.top_g;
-        let chosen: BTreeSet<AccountId> =
-            self.state.gauntlet.aggregate_set(&gathered.hotkeys(), top_g, &seed).into_iter().collect();
+        let chosen = self.state.gauntlet.aggregate_set_without(&gathered.hotkeys(), alike, top_g, seed);
+        let chosen: BTreeSet<AccountId> = chosen.into_iter().collect();
         let (record, payloads) = publish::round(ready, window, gathered, &chosen).await?;
         let started = Instant::now();
         ready.replica.apply(&record, &payloads)?;
@@ -176,13 +189,16 @@ impl Validator {
         &mut self,
         window: Window,
         gathered: &Gathered,
+        chosen: &BTreeSet<AccountId>,
         order: Vec<AccountId>,
         seed: &[u8; 32],
         step: f64,
     ) -> Result<BTreeMap<AccountId, Evidence>, NodeError> {
         let started = Instant::now();
         let step = step * self.ready.identity.manifest.manifest.gauntlet.evaluation_step;
-        let shared = tokio::task::block_in_place(|| self.judge.share(&self.ready, window, seed))?;
+        let shared = tokio::task::block_in_place(|| {
+            self.judge.share(&self.ready.view(), window, seed, gathered, chosen, step)
+        })?;
         // Of the last window everybody is judged: nothing waits for its end.
         let last = self.ready.last_window() == Some(window);
         let mut evidence = BTreeMap::new();
@@ -198,7 +214,7 @@ impl Validator {
             let uid = gathered.peers.get(&hotkey).map(|peer| peer.uid);
             publish::progress(&self.ready, window, &self.state.losses, uid).await;
             let measured = tokio::task::block_in_place(|| {
-                self.judge.evidence(&self.ready, window, &hotkey, gathered, &shared, step)
+                self.judge.evidence(&self.ready.view(), window, &hotkey, gathered, &shared, step)
             })?;
             evidence.insert(hotkey, measured);
         }

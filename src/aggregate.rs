@@ -56,6 +56,28 @@ pub fn aggregate(
     layout: &Layout,
     device: Device,
 ) -> Result<Vec<Tensor>, AggregateError> {
+    aggregate_with(Norms::Equal, peers, layout, device)
+}
+
+/// How long each peer's tensors count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Norms {
+    /// All the same: nobody outweighs the others by sending larger numbers. What every run uses.
+    Equal,
+    /// As they were sent. For simulations that ask what equal norms are good for.
+    AsSent,
+}
+
+/// [`aggregate`] with a choice of norms.
+///
+/// # Errors
+/// As [`aggregate`].
+pub fn aggregate_with(
+    norms: Norms,
+    peers: &[&[SparseTensor]],
+    layout: &Layout,
+    device: Device,
+) -> Result<Vec<Tensor>, AggregateError> {
     match peers.len() {
         0 => return Err(AggregateError::NoPeers),
         1..=MAX_PEERS => {}
@@ -64,11 +86,14 @@ pub fn aggregate(
     let mut bases = BTreeMap::new();
     let tensor = |(index, shape): (usize, &TensorLayout)| {
         let misfit = || AggregateError::Misfit(shape.name.clone());
-        let tensors = peers
+        let mut tensors = peers
             .iter()
             .map(|peer| peer.get(index).filter(|t| fits(t, shape)).map(|t| (t, inverse_norm(t))))
             .collect::<Option<Vec<_>>>()
             .ok_or_else(misfit)?;
+        if norms == Norms::AsSent {
+            as_sent(&mut tensors);
+        }
         for side in [shape.chunk_rows, shape.chunk_cols] {
             bases.entry(side).or_insert_with(|| transposed_basis(side, device));
         }
@@ -116,6 +141,16 @@ fn inverse_norm(tensor: &SparseTensor) -> i64 {
         .map(|(code, count)| u128::from(value::magnitude(code).unsigned_abs()).pow(2) * u128::from(count))
         .sum();
     if squares == 0 { 0 } else { ((1u64 << 52) as f64 / (squares as f64).sqrt()) as i64 }
+}
+
+/// Puts the power of two of each peer's exponent in place of its inverse norm. 34 bits are left for it beside a
+/// magnitude of 18 and 512 peers; what is smaller than that share of the largest is nothing.
+fn as_sent(tensors: &mut [(&SparseTensor, i64)]) {
+    let largest = tensors.iter().map(|(tensor, _)| tensor.exponent).max().unwrap_or(0);
+    for (tensor, factor) in tensors {
+        let below = u32::from(largest.abs_diff(tensor.exponent));
+        *factor = (1i64 << 34).checked_shr(below).unwrap_or(0);
+    }
 }
 
 fn transposed_basis(side: usize, device: Device) -> Tensor {

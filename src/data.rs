@@ -13,7 +13,7 @@ mod sequences;
 
 pub mod reference;
 
-pub use assignment::{assigned, random};
+pub use assignment::{assigned, judged, random};
 pub use corpus::{Corpus, CorpusManifest};
 pub use digest::{sample_digest, sample_id};
 pub use prepare::default_sources;

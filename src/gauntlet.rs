@@ -3,7 +3,7 @@
 //! A validator observes every peer once a window. [`stage1`] asks whether the peer's object is there, in
 //! time, well-formed and made from the right model. Stage 2 measures losses: [`loss_score`] and
 //! [`rating`] say how much the object helps, [`proof`] whether its author trained on the data that it was
-//! assigned. [`peer_score`], [`penalty`] and [`weights`] make pay of that, [`selection`] decides who is
+//! assigned, [`work`] how much of it, [`overlap`] whether it is another's. [`peer_score`], [`penalty`] and [`weights`] make pay of that, [`selection`] decides who is
 //! aggregated and who is judged first. `docs/gauntlet.md` has every rule with its source.
 //!
 //! Nothing here reads a clock, a file or a random number: time and losses come in as observations, lots
@@ -43,6 +43,7 @@
 
 mod exact;
 pub mod loss_score;
+pub mod overlap;
 pub mod peer_score;
 pub mod penalty;
 pub mod proof;
@@ -53,6 +54,7 @@ pub mod stage1;
 mod state;
 pub mod sync;
 pub mod weights;
+pub mod work;
 
 pub use loss_score::Evidence;
 pub use record::ScoreRecord;

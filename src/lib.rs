@@ -3,7 +3,8 @@
 //! A *run* is described by one file, the [`manifest`]; blocks of the [`chain`] are its clock
 //! ([`window`]). Miners [`train`] the [`model`] on assigned [`data`], [`compress`] what they learned into
 //! a pseudo-[`gradient`] and publish it in their [`bucket`]; validators judge it with [`gauntlet`], and
-//! everybody [`aggregate`]s the same [`round`]. [`node`] holds what the programs share.
+//! everybody [`aggregate`]s the same [`round`]. [`node`] holds what the programs share, [`audit`] repeats
+//! what a validator did.
 //!
 //! ```
 //! use templar::{manifest::ManifestFile, model::parameter_count};
@@ -15,6 +16,7 @@
 //! ```
 
 pub mod aggregate;
+pub mod audit;
 pub mod bucket;
 pub mod chain;
 pub mod compress;
@@ -27,6 +29,7 @@ pub mod model;
 pub mod node;
 pub mod report;
 pub mod round;
+pub mod sim;
 pub mod telemetry;
 pub mod train;
 pub mod wallet;

@@ -154,6 +154,20 @@ pub enum Proof {
     /// Sequence by sequence, the drop on the peer's own data by its own update minus the drop by the
     /// other peers' updates, corrected by the same difference on random data, over its own spread.
     Counterfactual,
+    /// None: everybody is believed. For simulations that ask what the proof is good for.
+    Off,
+}
+
+/// How the rating enters the score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RatingUse {
+    /// The paper's: the ordinal, negative ones as 0.
+    Ordinal,
+    /// The chance to win a duel against a newcomer.
+    Duel,
+    /// Not at all. For simulations that ask what the rating is good for.
+    Off,
 }
 
 /// How peers are judged and paid. Formulas: `docs/gauntlet.md`.
@@ -172,10 +186,16 @@ pub struct GauntletConfig {
     pub proof: Proof,
     /// Weight of a new observation in the moving average of the proof.
     pub proof_alpha: f64,
-    /// Below this average the proof counts as 0, once `proof_warmup` observations were made.
+    /// `sign` only: below this average the proof counts as 0, once `proof_warmup` observations were made.
     pub proof_threshold: f64,
-    /// Observations before the threshold applies.
+    /// Observations before a peer is known: until then it is paid in proportion to them (`counterfactual`), or
+    /// the threshold does not apply (`sign`).
     pub proof_warmup: u64,
+    /// `counterfactual` only: what the evidence of one window is expected to be, in standard errors, of a
+    /// peer that does all its work; a few windows of a run correct it.
+    pub proof_expected: f64,
+    /// How the rating enters the score.
+    pub rating: RatingUse,
     /// OpenSkill's initial mean.
     pub rating_mu: f64,
     /// OpenSkill's initial deviation.
@@ -190,6 +210,9 @@ pub struct GauntletConfig {
     pub sync_max: f64,
     /// Values of each tensor that a peer shows of its model.
     pub sync_samples: usize,
+    /// Likeness of two pseudo-gradients, in excess of what is usual in the window, from which one of them
+    /// is a copy; 1 is identical, above 1 nothing is.
+    pub overlap_max: f64,
     /// Factor on score and proof when stage 1 fails (absent, early, late, malformed, out of sync).
     pub penalty: f64,
     /// Windows without a valid upload after which a peer's record is forgotten.

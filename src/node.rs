@@ -1,19 +1,28 @@
 //! What a miner and a validator share: the chain's clock, the directory of peers and their buckets, the
-//! replica of the model, and following the leader's rounds.
+//! replica of the model, following the leader's rounds, and judging ([`gather`], [`judge`]). [`Scores`] reads
+//! what a validator published of its judgement.
 
 mod clock;
 mod directory;
 mod error;
 mod follow;
+pub mod gather;
+pub mod judge;
 mod publish;
+mod replay;
 mod replica;
+mod scores;
+mod view;
 
 pub use clock::{Clock, now_ms};
 pub use directory::{Directory, Led, Stores};
 pub use error::NodeError;
 pub use follow::{Followed, fetch_manifest, fetch_round, fetch_start, follow, restore};
 pub use publish::{publish_checkpoint, publish_document};
+pub use replay::{fetch_round_object, replay_before};
 pub use replica::Replica;
+pub use scores::{Scores, ScoresError, StateRecord};
+pub use view::View;
 
 use crate::{
     bucket::{Store, keys::RunKeys},

@@ -1,7 +1,9 @@
-//! What a run comes to: `report.json`, a table for people, `loss.csv` and the plots.
+//! What a run comes to: `report.json`, a table for people, `loss.csv` and the plots; and [`why`] a score
+//! is what it is.
 
 pub mod plot;
 mod table;
+pub mod why;
 
 use crate::{
     gauntlet::{Hotkey, ScoreRecord},

@@ -1,7 +1,10 @@
-//! What a node says of itself: logs, [`metrics`], and the signed [`score_log`].
+//! What a node says of itself: logs, [`metrics`], and the signed [`score_log`], also as a table
+//! ([`columns`], [`mod@parquet`]).
 
+pub mod columns;
 pub mod files;
 pub mod metrics;
+pub mod parquet;
 pub mod score_log;
 
 use std::{

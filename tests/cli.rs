@@ -200,6 +200,67 @@ fn manifests_and_folders_are_checked_first() {
     fails(templar(&["localnet", "--data=/nonexistent/text"]), 7, "/nonexistent/text");
 }
 
+#[test]
+fn questions_about_scores_that_cannot_be_answered_say_what_to_do() {
+    // What is wrong with the question shows before anybody is asked.
+    let nowhere = "--network=ws://127.0.0.1:9";
+    let audit = |window: &str, network: &str| {
+        let window = format!("--window={window}");
+        templar(&["audit", "--netuid=1", "--validator=0", &window, network])
+    };
+    fails(audit("9..3", nowhere), 2, "the first window, 9, is after the last one, 3");
+    fails(audit("soon", nowhere), 2, "`soon` is no range");
+    let mut tolerant = audit("1..2", nowhere);
+    tolerant.arg("--tolerance=2");
+    fails(tolerant, 2, "--tolerance 2");
+    let out = "--out=/nonexistent/scores.parquet";
+    let export = |network: &str| {
+        templar(&["scores", "export", "--netuid=1", "--format=parquet", "--window=1..2", network, out])
+    };
+    fails(templar(&["why", "1", "--log=/nonexistent/scores.jsonl"]), 6, "/nonexistent/scores.jsonl");
+    // Nobody is there.
+    let dead = format!("--network=ws://127.0.0.1:{}", free_port());
+    fails(audit("1..2", &dead), 4, "127.0.0.1");
+    fails(templar(&["why", "1", &dead]), 4, "127.0.0.1");
+    fails(export(&dead), 4, "127.0.0.1");
+    // Nobody has what is asked for.
+    let (_chain, url) = devchain();
+    let network = format!("--network={url}");
+    let why = |arguments: &[&str]| {
+        let mut why = templar(&["why", "1", "--netuid=1", &network]);
+        why.args(arguments);
+        why
+    };
+    fails(why(&["--validator=77"]), 2, "no UID 77 on subnet 1");
+    fails(why(&["--validator=0"]), 7, "committed no bucket");
+    let audit = |validator| templar(&["audit", "--netuid=1", validator, "--window=1..2", &network]);
+    fails(audit("--validator=77"), 2, "no UID 77 on subnet 1");
+    fails(audit("--validator=0"), 7, "committed no bucket");
+    fails(templar(&["why", "1", "--netuid=78", &network]), 5, "78");
+    fails(why(&["--bucket-endpoint=nonsense"]), 6, "nonsense");
+}
+
+#[test]
+fn a_log_on_disk_is_asked_for_what_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("scores.jsonl");
+    let alice = templar::wallet::Keypair::from_uri("//Alice").unwrap();
+    let sign = |message: &[u8]| alice.sign(message);
+    let text = templar::telemetry::score_log::sign_window("00ff", 5, &alice.account(), &[], sign).unwrap();
+    std::fs::write(&log, &text).unwrap();
+    let log = format!("--log={}", log.display());
+    fails(templar(&["why", "1", &log]), 2, "UID 1 has no record in window 5");
+    fails(templar(&["why", "1", "--window=6", &log]), 7, "no score log of window 6");
+    let out = format!("--out={}", folder.path().join("out").display());
+    let export = |window: &str| templar(&["scores", "export", "--format=jsonl", &log, &out, window]);
+    fails(export("--window=6..9"), 7, "no score log of windows 6 to 9");
+    fails(export("--window=9..6"), 2, "after the last one");
+    assert!(ends(export("--window=1..5")).status.success());
+    assert_eq!(std::fs::read_to_string(folder.path().join("out")).unwrap(), text);
+    std::fs::write(folder.path().join("scores.jsonl"), text.replace("00ff", "00fe")).unwrap();
+    fails(templar(&["why", "1", &log]), 7, "the signature of window 5");
+}
+
 /// Help is written for people, and every verb has some.
 #[test]
 fn help_names_every_verb_and_the_exit_codes() {
@@ -210,6 +271,9 @@ fn help_names_every_verb_and_the_exit_codes() {
         "validator",
         "metagraph",
         "weights",
+        "why",
+        "audit",
+        "scores",
         "register",
         "wallet",
         "devchain",
@@ -223,4 +287,39 @@ fn help_names_every_verb_and_the_exit_codes() {
         assert!(!help.contains("sabotage"), "what only a localnet uses is hidden");
     }
     assert!(text.contains("Exit codes: 0 done"), "{text}");
+}
+
+#[test]
+fn a_simulation_is_repeatable_and_says_what_is_wrong_with_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sim/tiny.toml");
+    let run = |arguments: &[&str]| {
+        let output = ends(templar(&[&["sim", tiny, "--json"], arguments].concat()));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        for measured in ["seconds", "peak_bytes"] {
+            assert!(json.as_object_mut().unwrap().remove(measured).is_some());
+        }
+        json
+    };
+    let first = run(&["--out", out.to_str().unwrap()]);
+    assert_eq!(first, run(&[]));
+    assert_ne!(first, run(&["--seed", "2"]));
+    assert!(first["loss_ratio_vs_clean"].is_number() && first["spearman"].is_number());
+    assert_eq!(first["kinds"][1]["class"], "worthless");
+    for kind in first["kinds"].as_array().unwrap() {
+        assert!(kind["pay_per_uid_vs_honest_median"].is_number() && kind["uids"].is_u64());
+    }
+    for file in ["report.json", "loss.csv", "kinds.csv", "loss.svg", "loss.png", "pay.svg", "pay.png"] {
+        assert!(std::fs::metadata(out.join(file)).unwrap().len() > 0, "{file}");
+    }
+    fails(templar(&["sim", "nowhere.toml"]), 7, "cannot read nowhere.toml");
+    fails(templar(&["sim", tiny, "--windows", "2"]), 2, "2 windows leave none to count");
+    let wrong = folder.path().join("wrong.toml");
+    std::fs::write(&wrong, "name = 3").unwrap();
+    fails(templar(&["sim", wrong.to_str().unwrap()]), 7, "not a scenario");
+    let unknown = ends(templar(&["sim", tiny, "--without", "luck"]));
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("put-window"));
 }

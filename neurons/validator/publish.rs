@@ -1,12 +1,11 @@
 //! What a validator publishes: the round, its progress, the score log, and weights on chain.
 
-use super::gather::Gathered;
 use crate::setup::Ready;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use templar::{
     gradient::PseudoGradient,
-    node::{self, NodeError},
+    node::{self, NodeError, gather::Gathered},
     report::LossPoint,
     round::{Accepted, RoundRecord},
     wallet::AccountId,

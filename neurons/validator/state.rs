@@ -4,8 +4,8 @@ use crate::setup::Ready;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use templar::{
-    gauntlet::{Gauntlet, Observation, Peer},
-    node::NodeError,
+    gauntlet::{Gauntlet, Observation, Peer, overlap},
+    node::{self, NodeError, StateRecord},
     report::LossPoint,
     telemetry::{
         files::write_atomic,
@@ -22,6 +22,9 @@ struct Saved {
     /// The newest window's part of the score log. It is here first, so that state and log can never
     /// differ by more than what the next start puts right.
     newest: Option<(Window, String)>,
+    /// The window that was scored before it.
+    #[serde(default)]
+    previous: Option<Window>,
 }
 
 /// What a validator remembers.
@@ -32,6 +35,8 @@ pub struct State {
     pub losses: Vec<LossPoint>,
     log: ScoreLog,
     path: PathBuf,
+    newest: Option<(Window, String)>,
+    previous: Option<Window>,
 }
 
 impl State {
@@ -46,14 +51,17 @@ impl State {
                     window = saved.gauntlet.last_window(),
                     "ratings and scores taken up from disk"
                 );
-                if let Some((window, text)) = saved.newest.filter(|(w, _)| Some(*w) > log.last_window()) {
-                    log.append(window, &text)?;
+                if let Some((window, text)) =
+                    saved.newest.as_ref().filter(|(w, _)| Some(*w) > log.last_window())
+                {
+                    log.append(*window, text)?;
                 }
-                Ok(Self { gauntlet: saved.gauntlet, losses: saved.losses, log, path })
+                let Saved { gauntlet, losses, newest, previous } = saved;
+                Ok(Self { gauntlet, losses, log, path, newest, previous })
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let gauntlet = Gauntlet::new(&ready.identity.manifest.manifest.gauntlet);
-                Ok(Self { gauntlet, losses: Vec::new(), log, path })
+                Ok(Self { gauntlet, losses: Vec::new(), log, path, newest: None, previous: None })
             }
             Err(source) => Err(file(&path, source)),
         }
@@ -73,15 +81,17 @@ impl State {
         self.gauntlet.roster(&peers);
     }
 
-    /// Scores a window, once; keeps the result on disk and publishes the window's part of the score log.
+    /// Scores a window, once; keeps the result on disk and publishes it.
     pub async fn score(
         &mut self,
         ready: &Ready,
         window: Window,
         step: f64,
         observations: &[Observation],
+        alike: &[overlap::Pair],
     ) -> Result<(), NodeError> {
-        let records = self.gauntlet.update(window, step, observations)?;
+        let previous = self.gauntlet.last_window();
+        let records = self.gauntlet.update_with(window, step, observations, alike)?;
         let identity = &ready.identity;
         let sign = |message: &[u8]| identity.hotkey.sign(message);
         let text = sign_window(&identity.manifest.run_id(), window, &identity.account(), &records, sign)?;
@@ -89,12 +99,29 @@ impl State {
             gauntlet: self.gauntlet.clone(),
             losses: self.losses.clone(),
             newest: Some((window, text.clone())),
+            previous,
         };
         let bytes = serde_json::to_vec(&saved).map_err(|e| file(&self.path, e.into()))?;
         write_atomic(&self.path, &bytes).map_err(|source| file(&self.path, source))?;
         self.log.append(window, &text)?;
-        identity.bucket.put(&identity.keys().scores(window), text.into()).await?;
-        Ok(())
+        (self.newest, self.previous) = (saved.newest, previous);
+        self.publish_newest(ready).await
+    }
+
+    /// Publishes the newest window's part of the score log, and the state after it. Said again after a
+    /// restart, because the last one may have come before it was said.
+    pub async fn publish_newest(&self, ready: &Ready) -> Result<(), NodeError> {
+        let Some((window, text)) = &self.newest else { return Ok(()) };
+        let (identity, keys) = (&ready.identity, ready.identity.keys());
+        identity.bucket.put(&keys.scores(*window), text.clone().into()).await?;
+        let state = StateRecord {
+            run: identity.run(),
+            netuid: identity.netuid,
+            window: *window,
+            previous: self.previous,
+            gauntlet: self.gauntlet.clone(),
+        };
+        node::publish_document(identity, &keys.state(*window), &state).await
     }
 }
 

@@ -61,6 +61,11 @@ pub enum Key {
         /// The window.
         window: Window,
     },
+    /// What a validator remembers after a window, signed.
+    State {
+        /// The window.
+        window: Window,
+    },
     /// A file of a checkpoint, in the leader's bucket.
     Checkpoint {
         /// The last window whose step is in it.
@@ -102,6 +107,7 @@ impl RunKeys {
             }
             Key::Sync { window } => format!("{run}/sync/{window:010}.json"),
             Key::Scores { window } => format!("{run}/scores/{window:010}.jsonl"),
+            Key::State { window } => format!("{run}/state/{window:010}.json"),
             Key::Checkpoint { window, file } => format!("{run}/checkpoint/{window:010}/{file}"),
         }
     }
@@ -151,12 +157,18 @@ impl RunKeys {
         self.key(&Key::Scores { window })
     }
 
+    /// `{run}/state/{window}.json`
+    pub fn state(&self, window: Window) -> String {
+        self.key(&Key::State { window })
+    }
+
     /// `{run}/checkpoint/{window}/{file}`; `file` is a plain name.
     pub fn checkpoint(&self, window: Window, file: &str) -> String {
         self.key(&Key::Checkpoint { window, file: file.to_owned() })
     }
 
-    /// The prefix of a family of keys, to list it: `gradient`, `round`, `sync`, `scores` or `checkpoint`.
+    /// The prefix of a family of keys, to list it: `gradient`, `round`, `sync`, `scores`, `state` or
+    /// `checkpoint`.
     pub fn prefix(&self, family: &str) -> String {
         format!("{}/{family}/", self.run)
     }
@@ -185,6 +197,7 @@ impl RunKeys {
         match family {
             "gradient" => Some(Key::Gradient { window: number(name.strip_suffix(".safetensors")?)? }),
             "sync" => Some(Key::Sync { window: number(name.strip_suffix(".json")?)? }),
+            "state" => Some(Key::State { window: number(name.strip_suffix(".json")?)? }),
             "scores" => Some(Key::Scores { window: number(name.strip_suffix(".jsonl")?)? }),
             "round" => match name.split_once('/') {
                 None => Some(Key::Round { window: number(name.strip_suffix(".json")?)? }),
@@ -215,6 +228,7 @@ impl Key {
             | Self::RoundObject { window, .. }
             | Self::Sync { window }
             | Self::Scores { window }
+            | Self::State { window }
             | Self::Checkpoint { window, .. } => Some(*window),
         }
     }
@@ -247,6 +261,7 @@ mod tests {
             (Key::RoundObject { window: 7, hotkey }, format!("{RUN}/round/0000000007/{ALICE}.safetensors")),
             (Key::Sync { window: 0 }, format!("{RUN}/sync/0000000000.json")),
             (Key::Scores { window: 1 }, format!("{RUN}/scores/0000000001.jsonl")),
+            (Key::State { window: 1 }, format!("{RUN}/state/0000000001.json")),
             (
                 Key::Checkpoint { window: 20, file: "model.safetensors".into() },
                 format!("{RUN}/checkpoint/0000000020/model.safetensors"),

@@ -6,7 +6,11 @@
 //! platform, which a library's cosine need not be.
 
 use crate::gradient::{Layout, TensorLayout};
-use std::{collections::BTreeMap, f64::consts::PI};
+use std::{
+    collections::BTreeMap,
+    f64::consts::PI,
+    sync::{Arc, Mutex, PoisonError},
+};
 use tch::{Device, Tensor};
 
 /// Fraction bits of [`whole_basis`].
@@ -18,9 +22,12 @@ pub fn basis(n: usize) -> Vec<f64> {
     (0..n * n).map(|i| (i / n, i % n)).map(|(s, k)| scale(k) * cosine((2 * s + 1) * k, n)).collect()
 }
 
-/// [`basis`] in whole numbers: times `2^14`, rounded half away from zero.
-pub fn whole_basis(n: usize) -> Vec<i32> {
-    basis(n).iter().map(|v| (v * f64::from(1 << BASIS_BITS)).round() as i32).collect()
+/// [`basis`] in whole numbers: times `2^14`, rounded half away from zero. Computed once for each length.
+pub fn whole_basis(n: usize) -> Arc<[i32]> {
+    static KNOWN: Mutex<BTreeMap<usize, Arc<[i32]>>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let compute = || basis(n).iter().map(|v| (v * f64::from(1 << BASIS_BITS)).round() as i32).collect();
+    known.entry(n).or_insert_with(compute).clone()
 }
 
 /// `cos(pi * m / 2n)`: reduced to the first eighth of the circle in whole numbers, then a Taylor series.
@@ -127,6 +134,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(whole_basis(1), [1 << BASIS_BITS]);
+        assert_eq!(*whole_basis(1), [1 << BASIS_BITS]);
     }
 }

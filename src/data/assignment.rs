@@ -37,6 +37,20 @@ pub fn random(block_hash: &[u8; 32], window: Window, count: usize, population: u
     draw(&mut Stream(hash.finalize_xof()), count, population)
 }
 
+/// Which of its assigned sequences a peer is judged on: `count` of them, or all.
+///
+/// Drawn from the same block hash as the random data, so that nobody knows them while training. If they were
+/// known, half of the work, done on the right half, would look like all of it.
+pub fn judged(block_hash: &[u8; 32], hotkey: &[u8; 32], assigned: &[u64], count: usize) -> Vec<u64> {
+    if count >= assigned.len() {
+        return assigned.to_vec();
+    }
+    let mut hash = blake3::Hasher::new_derive_key("templar own evaluation data, version 1");
+    hash.update(block_hash).update(hotkey);
+    let places = draw(&mut Stream(hash.finalize_xof()), count, assigned.len() as u64);
+    places.into_iter().filter_map(|place| assigned.get(place as usize).copied()).collect()
+}
+
 /// An endless stream of random numbers.
 struct Stream(blake3::OutputReader);
 

@@ -1,46 +1,31 @@
 //! The peer score: one number from proof, rating and sync.
 
 use super::rating::{PlackettLuce, Rating};
-use crate::manifest::{GauntletConfig, Proof};
+use crate::manifest::RatingUse;
 
 /// Scores below this are 0: penalties multiply for ever, and nothing is earned down here.
 const SMALLEST_SCORE: f64 = 1e-6;
 
-/// How a rating enters the peer score.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RatingRule {
-    /// The paper's: the ordinal itself, negative ones as 0.
-    Ordinal,
-    /// The chance to win a duel against a newcomer.
-    Duel,
-}
-
-impl RatingRule {
-    /// The rule that belongs to the manifest's proof: the paper's with the paper's.
-    pub fn new(config: &GauntletConfig) -> Self {
-        match config.proof {
-            Proof::Sign => Self::Ordinal,
-            Proof::Counterfactual => Self::Duel,
+/// The rating's factor; never negative, without unit.
+///
+/// `Ordinal` is `max(0, mu - 3 sigma)`, in rating points. The reference lets a negative ordinal make
+/// the score negative, which pays nothing as well, but turns penalties, which multiply, into gains.
+///
+/// `Duel` is `min(1, 2 / (1 + exp(-x / (sqrt(2) beta))))` with `x` the ordinal above a newcomer's: twice the
+/// chance to win a duel against a newcomer (Bradley and Terry's, of two players whose performances spread by
+/// `beta`), and 1 from an even chance on. So a rating takes away and never adds. How much own work is in an
+/// update the proof says; an update that is better than its work explains is better by what others did, and
+/// who blends their objects into its own must not be paid for it.
+///
+/// `Off` is 1.
+pub fn rating_factor(rule: RatingUse, rating: &Rating, model: &PlackettLuce) -> f64 {
+    match rule {
+        RatingUse::Ordinal => rating.ordinal().max(0.0),
+        RatingUse::Duel => {
+            let above = rating.ordinal() - model.fresh().ordinal();
+            (2.0 / (1.0 + (-above / (std::f64::consts::SQRT_2 * model.beta)).exp())).min(1.0)
         }
-    }
-
-    /// The rating's factor; never negative, without unit.
-    ///
-    /// `Ordinal` is `max(0, mu - 3 sigma)`, in rating points. The reference lets a negative ordinal make
-    /// the score negative, which pays nothing as well, but turns penalties, which multiply, into gains.
-    ///
-    /// `Duel` is `1 / (1 + exp(-x / (sqrt(2) beta)))` with `x` the ordinal above a newcomer's: the
-    /// Bradley-Terry odds of two players whose performances spread by `beta`. It is 1/2 for a newcomer,
-    /// grows with every rating point, and is never 0: who loses early by bad luck is paid less, not
-    /// nothing, and a bad rating alone does not silence a peer whose proof is good.
-    pub fn factor(self, rating: &Rating, model: &PlackettLuce) -> f64 {
-        match self {
-            Self::Ordinal => rating.ordinal().max(0.0),
-            Self::Duel => {
-                let above = rating.ordinal() - model.fresh().ordinal();
-                1.0 / (1.0 + (-above / (std::f64::consts::SQRT_2 * model.beta)).exp())
-            }
-        }
+        RatingUse::Off => 1.0,
     }
 }
 
@@ -65,17 +50,17 @@ mod tests {
 
     #[test]
     fn a_newcomer_has_an_even_chance_and_nobody_none() {
-        let duel = |mu, sigma| RatingRule::Duel.factor(&Rating { mu, sigma }, &MODEL);
-        assert_eq!(duel(25.0, 25.0 / 3.0), 0.5);
-        assert!(duel(24.0, 25.0 / 3.0) < 0.5 && duel(-100.0, 8.0) > 0.0);
-        assert!(duel(25.0, 5.0) > 0.5, "being better known counts");
-        assert_eq!(duel(1e9, 1.0), 1.0);
+        let duel = |mu, sigma| rating_factor(RatingUse::Duel, &Rating { mu, sigma }, &MODEL);
+        assert_eq!(duel(25.0, 25.0 / 3.0), 1.0);
+        assert!(duel(24.0, 25.0 / 3.0) < 1.0 && duel(-100.0, 8.0) > 0.0);
+        assert!(duel(24.0, 25.0 / 3.0) < duel(24.0, 8.0), "being better known counts");
+        assert_eq!(duel(1e9, 1.0), 1.0, "a rating takes away and never adds");
     }
 
     #[test]
     fn the_papers_rule_pays_nothing_for_a_negative_ordinal() {
-        assert_eq!(RatingRule::Ordinal.factor(&Rating { mu: 10.0, sigma: 4.0 }, &MODEL), 0.0);
-        assert_eq!(RatingRule::Ordinal.factor(&Rating { mu: 25.0, sigma: 5.0 }, &MODEL), 10.0);
+        assert_eq!(rating_factor(RatingUse::Ordinal, &Rating { mu: 10.0, sigma: 4.0 }, &MODEL), 0.0);
+        assert_eq!(rating_factor(RatingUse::Ordinal, &Rating { mu: 25.0, sigma: 5.0 }, &MODEL), 10.0);
     }
 
     #[test]

@@ -24,8 +24,18 @@ pub enum PenaltyRule {
     OutOfSync,
     /// The update raises the loss on random data.
     Harmful,
+    /// The object is a copy of another peer's.
+    Copied,
     /// Too many windows in a row without a valid upload: the peer's record was forgotten.
     Forgotten,
+}
+
+impl PenaltyRule {
+    /// The rule's name as the score log has it.
+    pub fn name(self) -> String {
+        let name = serde_json::to_value(self).ok();
+        name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+    }
 }
 
 /// One penalty, as it is written in the score log.
@@ -76,6 +86,11 @@ pub fn harmful(benefits: &[f64]) -> Vec<bool> {
 /// The penalty for doing harm: the manifest's factor on score and proof.
 pub fn harmful_penalty(factor: f64) -> Penalty {
     Penalty { rule: PenaltyRule::Harmful, score_factor: factor, proof_factor: factor }
+}
+
+/// The penalty for a copy: nothing is earned in its window, which counts as one without work.
+pub fn copied() -> Penalty {
+    Penalty { rule: PenaltyRule::Copied, score_factor: 0.0, proof_factor: 1.0 }
 }
 
 /// What is written down when a peer's record is forgotten.

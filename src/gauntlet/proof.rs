@@ -2,19 +2,17 @@
 //!
 //! Two estimators, named by the manifest. The paper's `sign` asks each window whether own data improved
 //! more than random data. `counterfactual` asks, sequence by sequence, whether the peer's update helps
-//! its own data more than an update of others does, and how sure that is.
+//! its own data more than an update of others does, and how sure that is; [`work`](super::work) makes a share of
+//! the work of it.
 
-use super::loss_score::{Evidence, Losses, mean};
-use crate::manifest::{GauntletConfig, Proof};
+use super::{
+    loss_score::{Evidence, Losses, mean},
+    work,
+};
 use serde::{Deserialize, Serialize};
 
-/// The value of `t` that counts as a full observation of 1.
-pub const FULL_T: f64 = 3.0;
-
-/// The average from which the counterfactual proof counts in full: a mean `t` of 0.9 a window. Honest
-/// miners with momentum 0.9 and 64 sequences were seen to have 1.2 to 2.2; a quarter of the least of it
-/// is left to luck, so that luck does not spread their pay.
-pub const FULL_AVERAGE: f64 = 0.3;
+/// Largest `|t|` that counts in an average: one window, however lucky, is not worth many.
+pub const LARGEST_OBSERVATION: f64 = 8.0;
 
 /// Largest `|t|` that is written down; identical losses give no spread to divide by.
 const LARGEST_T: f64 = 1e3;
@@ -37,11 +35,16 @@ pub fn sign(own: &Losses, random: &Losses) -> f64 {
 ///
 /// Per own sequence `d_i = (before - after) - (before - comparator) = comparator_i - after_i`; the same
 /// on random data, `r_j`, is what the two updates differ by in general. Then
-/// `t = (mean d - mean r) / sqrt(var d / n + var r / m)`, Welch's statistic. What makes a sequence easy
-/// or hard cancels, because both updates are measured on the same one. Where there is no comparator it
-/// stands for no step: its losses are those before.
 ///
-/// A peer that did not train on its own data has `t` of mean 0 and spread 1, whatever else it does.
+/// `t = (mean d - mean r) / sqrt(var r (1 / n + 1 / m))`,
+///
+/// for `n` own and `m` random sequences. What makes a sequence easy or hard cancels, because both updates are
+/// measured on the same one. Where there is no comparator it stands for no step: its losses are those before.
+///
+/// A peer that did not train on its own data has `t` of mean 0 and spread 1, whatever else it does: to it, own
+/// and random sequences are the same. That is also why the spread is that of random data alone. On own data it
+/// is larger for who trained on some of the sequences and not on others, and would hide what it did do: with it,
+/// `t` falls faster than the root of the work.
 pub fn counterfactual_t(evidence: &Evidence) -> f64 {
     let advantages = |before: &[f64], after: &[f64], comparator: &[f64]| -> Vec<f64> {
         let others = if comparator.is_empty() { before } else { comparator };
@@ -49,7 +52,8 @@ pub fn counterfactual_t(evidence: &Evidence) -> f64 {
     };
     let own = advantages(&evidence.own_before, &evidence.own_after, &evidence.own_comparator);
     let random = advantages(&evidence.random_before, &evidence.random_after, &evidence.random_comparator);
-    let variance = mean_variance(&own) + mean_variance(&random);
+    let spread = mean_variance(&random) * random.len() as f64;
+    let variance = spread / own.len() as f64 + spread / random.len() as f64;
     ratio(mean(&own) - mean(&random), variance)
 }
 
@@ -77,10 +81,9 @@ fn ratio(difference: f64, variance: f64) -> f64 {
     if t.is_nan() { 0.0 } else { t.clamp(-LARGEST_T, LARGEST_T) }
 }
 
-/// One window's observation in [-1, 1] from a counterfactual `t`: `clamp(t / 3)`. One lucky window
-/// cannot count for more than a sure one.
+/// One window's observation from a counterfactual `t`: `t` within -8 and 8.
 pub fn observation(t: f64) -> f64 {
-    (t / FULL_T).clamp(-1.0, 1.0)
+    t.clamp(-LARGEST_OBSERVATION, LARGEST_OBSERVATION)
 }
 
 /// An exponential moving average that knows how much evidence is in it.
@@ -92,6 +95,9 @@ pub struct MovingAverage {
     /// `weight <- (1 - alpha) weight + alpha`, from 0: the share that is evidence and not the start.
     #[serde(with = "super::exact")]
     pub weight: f64,
+    /// `squares <- (1 - alpha)^2 squares + alpha^2`, from 0: the variance of `sum`, if that of an observation is 1.
+    #[serde(with = "super::exact")]
+    pub squares: f64,
     /// Observations so far.
     pub count: u64,
 }
@@ -101,12 +107,24 @@ impl MovingAverage {
     pub fn add(&mut self, x: f64, alpha: f64) {
         self.sum += alpha * (x - self.sum);
         self.weight += alpha * (1.0 - self.weight);
+        self.squares = (1.0 - alpha).powi(2) * self.squares + alpha * alpha;
         self.count += 1;
     }
 
     /// The average without the bias of its start at 0; 0 before the first observation.
     pub fn corrected(&self) -> f64 {
         if self.weight > 0.0 { self.sum / self.weight } else { 0.0 }
+    }
+
+    /// How many observations the corrected average is worth: its variance is that of one over this number.
+    /// At most `(2 - alpha) / alpha`, 39 for 0.05.
+    pub fn windows(&self) -> f64 {
+        if self.squares > 0.0 { self.weight * self.weight / self.squares } else { 0.0 }
+    }
+
+    /// The average and its worth.
+    pub fn evidence(&self) -> work::Evidence {
+        work::Evidence { mean: self.corrected(), windows: self.windows() }
     }
 
     /// Multiplies a positive average by a penalty; a negative one would gain by it and stays.
@@ -117,69 +135,22 @@ impl MovingAverage {
     }
 }
 
-/// How observations become the factor of the peer score.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ProofRule {
-    /// Which estimator.
-    pub proof: Proof,
-    /// Weight of a new observation in the average.
-    pub alpha: f64,
-    /// Below this average the factor is 0, once `warmup` observations were made.
-    pub threshold: f64,
-    /// Observations before the threshold applies.
-    pub warmup: u64,
-    /// The average from which the factor is 1.
-    pub full: f64,
+/// The factor of the paper's rule: `max(0, average)`, 0 below `threshold` after `warmup` observations. The average
+/// starts at 0 and stays biased towards it for some `1 / alpha` windows, its way of paying newcomers less.
+pub fn sign_factor(average: &MovingAverage, threshold: f64, warmup: u64) -> f64 {
+    let value = average.sum;
+    if value <= 0.0 || (average.count >= warmup && value < threshold) { 0.0 } else { value }
 }
 
-impl ProofRule {
-    /// The rule that a run's manifest names.
-    pub fn new(config: &GauntletConfig) -> Self {
-        let full = match config.proof {
-            Proof::Sign => 1.0,
-            Proof::Counterfactual => FULL_AVERAGE.max(config.proof_threshold),
-        };
-        Self {
-            proof: config.proof,
-            alpha: config.proof_alpha,
-            threshold: config.proof_threshold,
-            warmup: config.proof_warmup,
-            full,
-        }
-    }
-
-    /// The average that the rule looks at. The paper's starts at 0 and stays biased towards it for some
-    /// `1 / alpha` windows, which is its way of paying newcomers less; the other is corrected.
-    pub fn average(&self, average: &MovingAverage) -> f64 {
-        match self.proof {
-            Proof::Sign => average.sum,
-            Proof::Counterfactual => average.corrected(),
-        }
-    }
-
-    /// The factor in [0, 1] by which the proof enters the peer score.
-    ///
-    /// `0` for an average that is not positive, or below the threshold after the warm-up; else
-    /// `min(1, average / full) * min(1, count / warmup)`. Linear up to `full`, so that half the evidence
-    /// earns half the factor, and level above it, so that the luck of the draw does not spread the pay of
-    /// equal peers. During the warm-up a newcomer is paid in proportion to what is known of it.
-    pub fn factor(&self, average: &MovingAverage) -> f64 {
-        let value = self.average(average);
-        // Averages are never NaN: observations are within [-1, 1].
-        if value <= 0.0 || (average.count >= self.warmup && value < self.threshold) {
-            return 0.0;
-        }
-        let known = (average.count as f64 / self.warmup.max(1) as f64).min(1.0);
-        (value / self.full).min(1.0) * known
-    }
+/// The factor of the counterfactual rule: `strength * min(1, count / warmup)`. A newcomer is paid in proportion
+/// to what is known of it, so that registering again and again for one lucky window earns little.
+pub fn strength_factor(average: &MovingAverage, strength: f64, warmup: u64) -> f64 {
+    strength * (average.count as f64 / warmup.max(1) as f64).min(1.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const RULE: ProofRule =
-        ProofRule { proof: Proof::Counterfactual, alpha: 0.1, threshold: 0.2, warmup: 4, full: 0.4 };
 
     fn losses(before: f64, after: f64) -> Losses {
         Evidence { own_before: vec![before; 2], own_after: vec![after; 2], ..Evidence::default() }.own()
@@ -194,8 +165,8 @@ mod tests {
     }
 
     #[test]
-    fn t_is_welchs() {
-        // d = [0.3, 0.1], r = [0.0, 0.1]: means 0.2 and 0.05, variances 0.02 and 0.005, of the means half.
+    fn t_is_in_units_of_the_spread_on_random_data() {
+        // d = [0.3, 0.1], r = [0.0, 0.1]: means 0.2 and 0.05, the variance of r is 0.005, that of t's numerator too.
         let evidence = Evidence {
             own_before: vec![9.0, 1.0],
             own_after: vec![4.7, 4.9],
@@ -204,10 +175,10 @@ mod tests {
             random_after: vec![5.0, 4.9],
             random_comparator: vec![5.0, 5.0],
         };
-        assert!((counterfactual_t(&evidence) - 0.15 / 0.0125f64.sqrt()).abs() < 1e-9);
+        assert!((counterfactual_t(&evidence) - 0.15 / 0.005f64.sqrt()).abs() < 1e-9);
         // Without a comparator the losses before stand in: d = [4.3, -3.9], r = [-3.0, -1.9].
         let alone = Evidence { own_comparator: vec![], random_comparator: vec![], ..evidence.clone() };
-        let expected = (0.2 + 2.45) / (8.2f64.powi(2) / 4.0 + 1.1f64.powi(2) / 4.0).sqrt();
+        let expected = (0.2 + 2.45) / (1.1f64.powi(2) / 2.0).sqrt();
         assert!((counterfactual_t(&alone) - expected).abs() < 1e-9);
         assert!((benefit_t(&evidence) - (-2.45) / (1.1f64.powi(2) / 4.0).sqrt()).abs() < 1e-9);
     }
@@ -225,8 +196,8 @@ mod tests {
         assert_eq!(benefit_t(&same), 0.0);
         let sure = Evidence { own_after: vec![0.5; 3], ..same };
         assert_eq!(counterfactual_t(&sure), LARGEST_T);
-        assert_eq!(observation(LARGEST_T), 1.0);
-        assert_eq!(observation(-1.5), -0.5);
+        assert_eq!(observation(LARGEST_T), LARGEST_OBSERVATION);
+        assert_eq!(observation(-1.5), -1.5);
     }
 
     #[test]
@@ -242,16 +213,24 @@ mod tests {
     }
 
     #[test]
-    fn the_factor_has_a_warm_up_a_threshold_and_a_ceiling() {
-        let at = |value: f64, count| MovingAverage { sum: value, weight: 1.0, count };
-        assert_eq!(RULE.factor(&MovingAverage::default()), 0.0);
-        assert_eq!(RULE.factor(&at(0.1, 2)), 0.25 * 0.5);
-        assert_eq!(RULE.factor(&at(0.1, 4)), 0.0);
-        assert_eq!(RULE.factor(&at(0.2, 4)), 0.5);
-        assert_eq!(RULE.factor(&at(0.9, 9)), 1.0);
-        assert_eq!(RULE.factor(&at(-0.1, 9)), 0.0);
-        let paper = ProofRule { proof: Proof::Sign, alpha: 0.05, threshold: 0.0, warmup: 0, full: 1.0 };
-        assert_eq!(paper.factor(&at(0.3, 1)), 0.3);
-        assert_eq!(paper.factor(&at(0.0, 1)), 0.0);
+    fn an_average_knows_what_it_is_worth() {
+        let mut average = MovingAverage::default();
+        assert_eq!(average.windows(), 0.0);
+        average.add(2.0, 0.05);
+        assert!((average.windows() - 1.0).abs() < 1e-12);
+        (0..500).for_each(|_| average.add(2.0, 0.05));
+        assert!((average.windows() - 39.0).abs() < 1e-6);
+        assert!((average.evidence().mean - 2.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn factors_have_a_warm_up() {
+        let at = |value: f64, count| MovingAverage { sum: value, weight: 1.0, squares: 1.0, count };
+        assert_eq!(strength_factor(&at(2.0, 1), 0.8, 4), 0.2);
+        assert_eq!(strength_factor(&at(2.0, 9), 0.8, 4), 0.8);
+        assert_eq!(sign_factor(&at(0.3, 1), 0.0, 0), 0.3);
+        assert_eq!(sign_factor(&at(0.05, 4), 0.1, 4), 0.0);
+        assert_eq!(sign_factor(&at(0.05, 3), 0.1, 4), 0.05);
+        assert_eq!(sign_factor(&at(-0.1, 1), 0.0, 0), 0.0);
     }
 }

@@ -19,6 +19,9 @@ pub struct ScoreRecord {
     pub stage1: Stage1,
     /// Whether the peer's object was in the round's aggregate.
     pub aggregated: bool,
+    /// The objects of the window that this one is too much like, and whether it is the copy.
+    #[serde(default)]
+    pub overlap: Vec<OverlapRecord>,
     /// What was measured in stage 2; null where the peer was not judged in this window.
     pub judged: Option<Judged>,
     /// The proof of computation after this window.
@@ -63,12 +66,35 @@ pub struct Judged {
 /// The proof of computation after a window.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ProofRecord {
-    /// The moving average, in [-1, 1].
+    /// The moving average: of `sign`, from -1 to 1, or of `t`, in standard errors.
     pub average: f64,
-    /// Observations in it.
+    /// Observations so far.
     pub observations: u64,
-    /// Its factor in the score, in [0, 1].
+    /// Windows that the average is worth; its standard error is one over the root of it.
+    #[serde(default)]
+    pub windows: f64,
+    /// The average of a peer that does all its work (`tau`), the same for all peers of a window.
+    #[serde(default)]
+    pub reference: f64,
+    /// The strength that is believed: 1 is all the work, its square the share of the work.
+    #[serde(default)]
+    pub strength: f64,
+    /// Standard deviation of the strength.
+    #[serde(default)]
+    pub deviation: f64,
+    /// Its factor in the score, at least 0.
     pub factor: f64,
+}
+
+/// A likeness with another peer's object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OverlapRecord {
+    /// The other peer's slot.
+    pub uid: Uid,
+    /// Likeness in excess of what is usual in the window; 1 is identical.
+    pub likeness: f64,
+    /// Whether this one is taken for the copy.
+    pub copy: bool,
 }
 
 /// A rating and its ordinal.

@@ -54,17 +54,29 @@ pub fn aggregate_set(candidates: &[(Hotkey, Standing)], g: usize, seed: &[u8; 32
     places.into_iter().take(g).map(|(_, _, hotkey)| hotkey.clone()).collect()
 }
 
-/// The order in which peers are judged: who waited longest comes first, never judged before all others,
-/// equals by lot. Whoever is left out when the window ends early comes first in the next.
+/// The order in which peers are judged: a lottery in which each peer has as many tickets as windows passed since
+/// it was judged; a peer that never was comes before all others. Whoever is left out when the window ends early
+/// has more tickets in the next.
 ///
-/// Each candidate comes with the window in which it was last judged.
-pub fn evaluation_order(candidates: &[(Hotkey, Option<u64>)], seed: &[u8; 32]) -> Vec<Hotkey> {
+/// A fixed order would be known in advance, and work would be done when it is looked at. The draw is Efraimidis
+/// and Spirakis' weighted sampling without replacement: descending by `ln(u) / tickets`, `u` uniform in (0, 1)
+/// from [`draw`].
+///
+/// Each candidate comes with the window in which it was last judged; `window` is the present one.
+pub fn evaluation_order(candidates: &[(Hotkey, Option<u64>)], window: u64, seed: &[u8; 32]) -> Vec<Hotkey> {
+    let key = |hotkey: &Hotkey, judged: Option<u64>| {
+        let lot = draw(seed, "evaluate", hotkey);
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&lot[..8]);
+        let uniform = ((u64::from_le_bytes(bytes) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+        let tickets = judged.map_or(f64::INFINITY, |judged| window.saturating_sub(judged).max(1) as f64);
+        (judged.is_some(), -uniform.ln() / tickets, lot)
+    };
     let mut order: Vec<_> =
-        candidates.iter().map(|(hotkey, judged)| (*judged, draw(seed, "evaluate", hotkey), hotkey)).collect();
-    // `None` sorts before every `Some`.
-    order.sort_by_key(|(judged, lot, _)| (*judged, *lot));
-    order.dedup_by(|a, b| a.2 == b.2);
-    order.into_iter().map(|(_, _, hotkey)| hotkey.clone()).collect()
+        candidates.iter().map(|(hotkey, judged)| (key(hotkey, *judged), hotkey)).collect();
+    order.sort_by(|(a, _), (b, _)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
+    order.dedup_by(|a, b| a.1 == b.1);
+    order.into_iter().map(|(_, hotkey)| hotkey.clone()).collect()
 }
 
 #[cfg(test)]
@@ -103,14 +115,20 @@ mod tests {
     }
 
     #[test]
-    fn every_peer_gets_its_turn_however_short_the_windows_are() {
+    fn every_peer_gets_its_turn_and_nobody_knows_when() {
         let mut judged: Vec<(Hotkey, Option<u64>)> = (0..10).map(|n| (key(n), None)).collect();
-        for window in 0..10u64 {
-            let order = evaluation_order(&judged, &[window as u8; 32]);
-            for hotkey in order.iter().take(3) {
-                judged.iter_mut().find(|(h, _)| h == hotkey).unwrap().1 = Some(window);
+        let (mut times, mut gaps) = ([0; 10], std::collections::BTreeSet::new());
+        for window in 0..400u64 {
+            let seed = *blake3::hash(&window.to_le_bytes()).as_bytes();
+            for hotkey in evaluation_order(&judged, window, &seed).iter().take(3) {
+                let at = judged.iter().position(|(h, _)| h == hotkey).unwrap();
+                gaps.extend(judged[at].1.map(|last| window - last));
+                judged[at].1 = Some(window);
+                times[at] += 1;
             }
+            assert!(window != 3 || judged.iter().all(|(_, last)| last.is_some()), "newcomers come first");
         }
-        assert!(judged.iter().all(|(_, window)| window.is_some_and(|w| w >= 6)));
+        assert!(times.iter().all(|n| (90..150).contains(n)), "{times:?}");
+        assert!(gaps.len() > 5, "{gaps:?}");
     }
 }

@@ -1,16 +1,17 @@
 //! The state of Gauntlet and how a window changes it.
 
 use super::{
-    Evidence, GauntletError, Hotkey, Observation, Peer, ScoreRecord,
-    peer_score::{RatingRule, floor, peer_score},
+    Evidence, GauntletError, Hotkey, Observation, Peer, ScoreRecord, overlap,
+    peer_score::{floor, peer_score, rating_factor},
     penalty::{self, Penalty},
-    proof::{self, MovingAverage, ProofRule},
+    proof::{self, MovingAverage},
     rating::{PlackettLuce, Rating},
-    record::{Judged, ProofRecord},
+    record::{Judged, OverlapRecord, ProofRecord},
     selection::{self, Standing},
     stage1::{Stage1, malformed},
     sync::sync_score,
     weights::{power_normalise, to_u16},
+    work::{self, Belief, Strength},
 };
 use crate::{
     manifest::{GauntletConfig, Proof},
@@ -31,6 +32,9 @@ pub struct Gauntlet {
     config: GauntletConfig,
     /// The last window that was scored.
     last_window: Option<Window>,
+    /// The mean of `t` of a peer that does all its work, after that window.
+    #[serde(with = "super::exact")]
+    reference: f64,
     /// The peers of the roster.
     peers: BTreeMap<Hotkey, PeerState>,
 }
@@ -67,13 +71,15 @@ struct Case {
     aggregated: bool,
     judged: Option<Judged>,
     before: PeerState,
+    overlap: Vec<OverlapRecord>,
     penalties: Vec<Penalty>,
 }
 
 impl Gauntlet {
     /// An empty state under a run's rules.
     pub fn new(config: &GauntletConfig) -> Self {
-        Self { config: config.clone(), last_window: None, peers: BTreeMap::new() }
+        let reference = config.proof_expected;
+        Self { config: config.clone(), last_window: None, reference, peers: BTreeMap::new() }
     }
 
     /// The rules it was made with. A state that was read from disk is only good for the same manifest.
@@ -127,14 +133,35 @@ impl Gauntlet {
         outer_step: f64,
         observations: &[Observation],
     ) -> Result<Vec<ScoreRecord>, GauntletError> {
+        self.update_with(window, outer_step, observations, &[])
+    }
+
+    /// [`Self::update`] with the pairs of objects that are too much alike, as [`overlap::find`] tells them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::update`].
+    pub fn update_with(
+        &mut self,
+        window: Window,
+        outer_step: f64,
+        observations: &[Observation],
+        alike: &[overlap::Pair],
+    ) -> Result<Vec<ScoreRecord>, GauntletError> {
         if let Some(last) = self.last_window.filter(|last| window <= *last) {
             return Err(GauntletError::AlreadyScored { window, last });
         }
         let mut cases = self.cases(observations);
         self.punish_harm(&mut cases);
+        self.punish_copies(&mut cases, alike);
         self.rate(&cases);
         for (hotkey, case) in &mut cases {
-            self.score(window, hotkey, case);
+            self.prove(window, hotkey, case);
+        }
+        self.reference = work::reference(&self.evidence(), self.config.proof_expected);
+        let belief = self.belief();
+        for (hotkey, case) in &mut cases {
+            self.score(window, hotkey, case, &belief);
         }
         self.last_window = Some(window);
 
@@ -143,7 +170,7 @@ impl Gauntlet {
             .into_iter()
             .filter_map(|(hotkey, case)| {
                 let (share, weight) = shares.get(&hotkey).copied().unwrap_or_default();
-                self.record(window, outer_step, hotkey, case, share, weight)
+                self.record(window, outer_step, hotkey, case, &belief, (share, weight))
             })
             .collect();
         records.sort_by(|a, b| a.uid.cmp(&b.uid).then_with(|| a.hotkey.cmp(&b.hotkey)));
@@ -169,12 +196,35 @@ impl Gauntlet {
         selection::aggregate_set(&candidates, g, seed)
     }
 
+    /// [`Self::aggregate_set`] without those who, by what is known before the window is judged, are the copy in a
+    /// pair that is too much alike; where nothing is known, without both.
+    pub fn aggregate_set_without(
+        &self,
+        candidates: &[Hotkey],
+        alike: &[overlap::Pair],
+        g: usize,
+        seed: &[u8; 32],
+    ) -> Vec<Hotkey> {
+        let belief = self.belief();
+        let standing = |hotkey: &Hotkey| {
+            self.peers.get(hotkey).map_or(0.0, |state| self.strength(&belief, &state.proof).mean)
+        };
+        let mut copies = BTreeSet::new();
+        for overlap::Pair { hotkeys: [a, b], .. } in alike {
+            let order = standing(a).total_cmp(&standing(b));
+            copies.extend(order.is_le().then_some(a));
+            copies.extend(order.is_ge().then_some(b));
+        }
+        let originals: Vec<Hotkey> = candidates.iter().filter(|c| !copies.contains(c)).cloned().collect();
+        self.aggregate_set(&originals, g, seed)
+    }
+
     /// The order in which to judge the window's `candidates`. Rules: [`selection::evaluation_order`].
     /// Candidates outside the roster are left out.
-    pub fn evaluation_order(&self, candidates: &[Hotkey], seed: &[u8; 32]) -> Vec<Hotkey> {
+    pub fn evaluation_order(&self, candidates: &[Hotkey], window: Window, seed: &[u8; 32]) -> Vec<Hotkey> {
         let candidates: Vec<_> =
             self.known(candidates).map(|(hotkey, state)| (hotkey.clone(), state.last_judged)).collect();
-        selection::evaluation_order(&candidates, seed)
+        selection::evaluation_order(&candidates, window, seed)
     }
 
     /// The weights to set on chain, in the order of slots; who earns nothing is left out. Empty where
@@ -219,6 +269,7 @@ impl Gauntlet {
                 aggregated: *aggregated,
                 judged,
                 before: before.clone(),
+                overlap: Vec::new(),
                 penalties: Vec::new(),
             };
             if cases.insert(hotkey.clone(), case).is_some() {
@@ -240,7 +291,7 @@ impl Gauntlet {
         let (t, sign) = (proof::counterfactual_t(evidence), proof::sign(&own, &random));
         let observation = match self.config.proof {
             Proof::Sign => sign,
-            Proof::Counterfactual => proof::observation(t),
+            Proof::Counterfactual | Proof::Off => proof::observation(t),
         };
         let benefit_t = proof::benefit_t(evidence);
         (stage1.clone(), Some(Judged { own, random, benefit_t, t, sign, observation }))
@@ -253,6 +304,42 @@ impl Gauntlet {
         for (case, harms) in judged.zip(penalty::harmful(&benefits)) {
             if harms {
                 case.penalties.push(penalty::harmful_penalty(self.config.penalty));
+            }
+        }
+    }
+
+    /// Of two objects that are too much alike, the copy is the one with less evidence of own work, this
+    /// window's included; of equals the later one; of objects of the same second both.
+    ///
+    /// The reference blames the later upload. Whoever reads an object while it is still being sent has the
+    /// earlier time stamp, but not the author's data.
+    fn punish_copies(&self, cases: &mut BTreeMap<Hotkey, Case>, alike: &[overlap::Pair]) {
+        if alike.is_empty() {
+            return;
+        }
+        let belief = self.belief();
+        let standing = |hotkey: &Hotkey| {
+            let case = cases.get(hotkey)?;
+            let Stage1::Accepted { seconds, .. } = case.stage1 else { return None };
+            let mut proof = case.before.proof;
+            if let Some(judged) = &case.judged {
+                proof.add(judged.observation, self.config.proof_alpha);
+            }
+            Some((self.strength(&belief, &proof).mean, seconds, case.before.uid))
+        };
+        let mut found = Vec::new();
+        for pair in alike {
+            let [a, b] = &pair.hotkeys;
+            let (Some(a_has), Some(b_has)) = (standing(a), standing(b)) else { continue };
+            let order = a_has.0.total_cmp(&b_has.0).then(b_has.1.cmp(&a_has.1));
+            found.push((a.clone(), b_has.2, pair.likeness, order.is_le()));
+            found.push((b.clone(), a_has.2, pair.likeness, order.is_ge()));
+        }
+        for (hotkey, uid, likeness, copy) in found {
+            let Some(case) = cases.get_mut(&hotkey) else { continue };
+            case.overlap.push(OverlapRecord { uid, likeness, copy });
+            if copy && case.penalties.iter().all(|p| p.rule != penalty::PenaltyRule::Copied) {
+                case.penalties.push(penalty::copied());
             }
         }
     }
@@ -279,37 +366,61 @@ impl Gauntlet {
         }
     }
 
-    /// Proof, penalties and score of one peer, after the match.
-    fn score(&mut self, window: Window, hotkey: &Hotkey, case: &mut Case) {
-        let rule = ProofRule::new(&self.config);
-        let newcomer = self.newcomer(case.before.uid, case.before.registered_at_block);
-        let factors = (self.config.penalty, self.config.forget_after, self.config.sync_limit);
-        let (penalty_factor, forget_after, sync_limit) = factors;
-        let rating_rule = RatingRule::new(&self.config);
-        let model = PlackettLuce::new(&self.config);
+    /// Adds a window to what is known of one peer's work.
+    ///
+    /// Under the counterfactual rule a window without an object that can be used, and one with a copy, is a window
+    /// without work: an observation of 0. The paper's rule has its penalties on the average instead.
+    fn prove(&mut self, window: Window, hotkey: &Hotkey, case: &mut Case) {
+        let (alpha, factor) = (self.config.proof_alpha, self.config.penalty);
+        let counts_as_idle = self.config.proof != Proof::Sign;
         let Some(state) = self.peers.get_mut(hotkey) else { return };
-
-        if let Some(judged) = &case.judged {
-            state.proof.add(judged.observation, rule.alpha);
+        let copied = case.penalties.iter().any(|p| p.rule == penalty::PenaltyRule::Copied);
+        if let Some(judged) = &mut case.judged {
+            if copied && counts_as_idle {
+                judged.observation = judged.observation.min(0.0);
+            }
+            state.proof.add(judged.observation, alpha);
             state.last_judged = Some(window);
-            // Nothing but harm has been punished so far.
-            state.last_harmful = !case.penalties.is_empty();
+            state.last_harmful = case.penalties.iter().any(|p| p.rule == penalty::PenaltyRule::Harmful);
         }
         // Who never took part has nothing to lose, and a newcomer has the time it needs to set up.
         if case.before.is_known() {
-            case.penalties.extend(penalty::stage1_penalty(&case.stage1, penalty_factor));
+            let failed = penalty::stage1_penalty(&case.stage1, factor);
+            if let Some(mut penalty) = failed {
+                if counts_as_idle {
+                    state.proof.add(0.0, alpha);
+                    penalty.proof_factor = 1.0;
+                }
+                case.penalties.push(penalty);
+            }
         }
         for penalty in &case.penalties {
             state.proof.penalise(penalty.proof_factor);
         }
+    }
+
+    /// The evidence of every peer of the roster of which there is any.
+    fn evidence(&self) -> Vec<work::Evidence> {
+        let evidence = self.peers.values().map(|state| state.proof.evidence());
+        evidence.filter(|evidence| evidence.windows > 0.0).collect()
+    }
+
+    /// How strong the roster's peers are in general: a function of the rest of the state.
+    fn belief(&self) -> Belief {
+        Belief::learned(&self.evidence(), self.reference)
+    }
+
+    /// Penalties and score of one peer, after the match and with everybody's evidence.
+    fn score(&mut self, window: Window, hotkey: &Hotkey, case: &mut Case, belief: &Belief) {
+        let newcomer = self.newcomer(case.before.uid, case.before.registered_at_block);
+        let (forget_after, sync_limit) = (self.config.forget_after, self.config.sync_limit);
+        let Some(before) = self.peers.get(hotkey) else { return };
+        let factors = (self.proof_factor(belief, before), self.rating_factor(before));
+        let Some(state) = self.peers.get_mut(hotkey) else { return };
         if let Stage1::Accepted { steps_behind, .. } = case.stage1 {
             state.last_accepted = Some(window);
             state.missed = 0;
-            state.score = peer_score(
-                rule.factor(&state.proof),
-                rating_rule.factor(&state.rating, &model),
-                sync_score(steps_behind, sync_limit),
-            );
+            state.score = peer_score(factors.0, factors.1, sync_score(steps_behind, sync_limit));
         } else {
             state.missed += 1;
         }
@@ -320,6 +431,26 @@ impl Gauntlet {
             case.penalties.push(penalty::forgotten());
             *state = PeerState { missed: state.missed, ..newcomer };
         }
+    }
+
+    fn strength(&self, belief: &Belief, proof: &MovingAverage) -> Strength {
+        belief.strength(proof.evidence(), self.reference)
+    }
+
+    fn proof_factor(&self, belief: &Belief, state: &PeerState) -> f64 {
+        let (threshold, warmup) = (self.config.proof_threshold, self.config.proof_warmup);
+        match self.config.proof {
+            Proof::Sign => proof::sign_factor(&state.proof, threshold, warmup),
+            Proof::Counterfactual => {
+                let strength = self.strength(belief, &state.proof);
+                proof::strength_factor(&state.proof, strength.mean, warmup)
+            }
+            Proof::Off => 1.0,
+        }
+    }
+
+    fn rating_factor(&self, state: &PeerState) -> f64 {
+        rating_factor(self.config.rating, &state.rating, &PlackettLuce::new(&self.config))
     }
 
     /// Share of pay and weight of every peer.
@@ -336,12 +467,15 @@ impl Gauntlet {
         outer_step: f64,
         hotkey: Hotkey,
         case: Case,
-        share: f64,
-        weight: u16,
+        belief: &Belief,
+        (share, weight): (f64, u16),
     ) -> Option<ScoreRecord> {
         let state = self.peers.get(&hotkey)?;
-        let rule = ProofRule::new(&self.config);
-        let limit = self.config.sync_limit;
+        let (limit, strength) = (self.config.sync_limit, self.strength(belief, &state.proof));
+        let average = match self.config.proof {
+            Proof::Sign => state.proof.sum,
+            Proof::Counterfactual | Proof::Off => state.proof.corrected(),
+        };
         Some(ScoreRecord {
             window,
             outer_step,
@@ -351,15 +485,19 @@ impl Gauntlet {
             stage1: case.stage1,
             aggregated: case.aggregated,
             judged: case.judged,
+            overlap: case.overlap,
             proof: ProofRecord {
-                average: rule.average(&state.proof),
+                average,
                 observations: state.proof.count,
-                factor: rule.factor(&state.proof),
+                windows: state.proof.windows(),
+                reference: self.reference,
+                strength: strength.mean,
+                deviation: strength.deviation,
+                factor: self.proof_factor(belief, state),
             },
             rating_before: case.before.rating.into(),
             rating: state.rating.into(),
-            rating_factor: RatingRule::new(&self.config)
-                .factor(&state.rating, &PlackettLuce::new(&self.config)),
+            rating_factor: self.rating_factor(state),
             penalties: case.penalties,
             score_before: case.before.score,
             score: state.score,

@@ -5,7 +5,7 @@ use crate::{
     bucket::{Endpoint, ReadCredential, S3Options, S3Store, Store},
     chain::{Chain, Metagraph, Neuron},
     wallet::AccountId,
-    window::NetUid,
+    window::{Block, NetUid},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -54,8 +54,18 @@ impl Directory {
     /// Reads the metagraph and the commitments. Entries that make no sense are skipped: a stranger's
     /// bad commitment is that stranger's loss alone.
     pub async fn read(chain: &dyn Chain, netuid: NetUid, stores: &mut Stores) -> Result<Self, NodeError> {
-        let metagraph = chain.metagraph(netuid, None).await?;
-        let commitments = chain.commitments(netuid, None).await?;
+        Self::read_at(chain, netuid, None, stores).await
+    }
+
+    /// [`Self::read`], as it stood at a block.
+    pub async fn read_at(
+        chain: &dyn Chain,
+        netuid: NetUid,
+        at: Option<Block>,
+        stores: &mut Stores,
+    ) -> Result<Self, NodeError> {
+        let metagraph = chain.metagraph(netuid, at).await?;
+        let commitments = chain.commitments(netuid, at).await?;
         let mut directory = Self { metagraph, stores: BTreeMap::new(), runs: BTreeMap::new() };
         for (hotkey, fields) in commitments {
             if directory.metagraph.neuron(&hotkey).is_none() {
@@ -74,6 +84,11 @@ impl Directory {
     /// The bucket of a peer, to read from.
     pub fn store(&self, hotkey: &AccountId) -> Option<&Arc<dyn Store>> {
         self.stores.get(hotkey)
+    }
+
+    /// The manifest hash that a validator committed, 32 bytes.
+    pub fn run(&self, hotkey: &AccountId) -> Option<&[u8]> {
+        self.runs.get(hotkey).map(Vec::as_slice)
     }
 
     /// Neurons whose bucket can be read, ascending by UID.

@@ -80,6 +80,12 @@ pub enum NodeError {
         /// The window.
         window: Window,
     },
+    /// The leader has no record of a window that is over.
+    #[error("the leader's bucket has no record of window {window}")]
+    NoRound {
+        /// The window.
+        window: Window,
+    },
     /// A checkpoint's model is not what its sidecar says.
     #[error("the checkpoint of window {window} is damaged")]
     BadCheckpoint {

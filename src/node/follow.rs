@@ -24,7 +24,7 @@ pub enum Followed {
 const MAX_MANIFEST_BYTES: u64 = 64 << 10;
 
 /// Opens a signed document of a bucket; `None` where there is none.
-async fn document<D: Document>(
+pub(super) async fn document<D: Document>(
     store: &dyn Store,
     key: &str,
     signer: &AccountId,
@@ -141,7 +141,7 @@ async fn fetch_payloads(
 
 /// Fetches one pseudo-gradient: from its peer, else the copy in the leader's bucket. The digest decides,
 /// so it does not matter who serves it.
-async fn fetch_payload(
+pub(super) async fn fetch_payload(
     identity: &Identity,
     directory: &Directory,
     replica: &Replica,

@@ -18,6 +18,9 @@ use std::{
 /// What every signed message starts with, so that a signature of a window is good for nothing else.
 const DOMAIN: &[u8] = b"templar score log v1\0";
 
+/// Longest published log of one window that is read, in bytes. One of 256 peers has some 300 kB.
+pub const MAX_WINDOW_BYTES: u64 = 4 << 20;
+
 /// The line that closes a window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,6 +46,8 @@ pub struct LoggedWindow {
     pub records: Vec<ScoreRecord>,
     /// The line after them.
     pub closing: Closing,
+    /// All of its lines, byte by byte.
+    pub text: String,
 }
 
 /// Why a score log cannot be written or read.
@@ -190,7 +195,9 @@ pub fn read(
     let mut records = Vec::new();
     // A record that cannot be read only matters if a closing line follows: the last one may be torn.
     let mut torn = None;
+    let (mut start, mut end) = (0, 0);
     for (index, line) in text.split_inclusive('\n').enumerate() {
+        end += line.len();
         if let Some(error) = torn {
             return Err(error);
         }
@@ -201,17 +208,26 @@ pub fn read(
             {
                 return Err(ScoreLogError::Order { window: closing.closes, last });
             }
-            windows.push(LoggedWindow { records: std::mem::take(&mut records), closing });
+            let (records, text) = (std::mem::take(&mut records), text[start..end].to_owned());
+            windows.push(LoggedWindow { records, closing, text });
+            start = end;
             hasher.reset();
             continue;
         }
         hasher.update(line.as_bytes());
-        match serde_json::from_str::<ScoreRecord>(line) {
+        match record(line) {
             Ok(record) => records.push(record),
             Err(source) => torn = Some(ScoreLogError::Line { line: index + 1, source }),
         }
     }
     Ok(windows)
+}
+
+/// Reads a record by way of a `Value`: where that keeps numbers as they are written (serde_json's
+/// `arbitrary_precision`, which the chain's client turns on), they come out to the last bit. Read straight from
+/// text, some are off by one unit in the last place.
+fn record(line: &str) -> Result<ScoreRecord, serde_json::Error> {
+    serde_json::from_value(serde_json::from_str(line)?)
 }
 
 fn check(
@@ -351,7 +367,21 @@ mod tests {
         let windows = read(&text, verify).unwrap();
         assert_eq!(windows.iter().map(|w| w.closing.closes).collect::<Vec<_>>(), [3, 5]);
         assert_eq!((windows[0].records.len(), windows[0].records[1].uid), (2, 2));
+        assert_eq!(windows.iter().map(|w| w.text.as_str()).collect::<String>(), text);
         assert_eq!(read("", verify).unwrap(), []);
+    }
+
+    #[test]
+    fn numbers_come_back_to_the_last_bit() {
+        let text = window(&mut gauntlet(), 3);
+        let mut written = read(&text, verify).unwrap().remove(0).records.remove(0);
+        for bits in (0..2000u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) {
+            written.score = f64::from_bits(bits);
+            if written.score.is_finite() {
+                let line = serde_json::to_string(&written).unwrap();
+                assert_eq!(record(&line).unwrap().score.to_bits(), bits, "{line}");
+            }
+        }
     }
 
     #[test]

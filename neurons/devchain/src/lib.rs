@@ -24,4 +24,4 @@ mod rpc;
 pub use archive::ArchiveError;
 pub use chain::ChainError;
 pub use node::{Config, DevchainError, Handle, run};
-pub use node_subtensor_runtime::metadata;
+pub use node_subtensor_runtime::{metadata, subtensor::yuma};

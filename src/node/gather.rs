@@ -1,22 +1,23 @@
-//! Stage 1: fetch every peer's pseudo-gradient of a window and say what is wrong with it.
+//! Stage 1: fetch every peer's pseudo-gradient of a window and say what is wrong with it. The validator
+//! and the audit run this code.
 
-use crate::setup::Ready;
+use super::View;
+use crate::{
+    bucket::{BucketError, FetchError, Store, fetch_in_put_window},
+    gauntlet::{
+        Evidence, Observation, overlap,
+        stage1::{self, Found, Stage1},
+        sync,
+    },
+    gradient::{self, Expected, Layout, PseudoGradient},
+    wallet::{AccountId, verify},
+    window::{PutWindow, Timing, Uid, Window},
+};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-};
-use templar::{
-    bucket::{BucketError, FetchError, Store, fetch_in_put_window},
-    gauntlet::{
-        Evidence, Observation,
-        stage1::{self, Found, Stage1},
-        sync,
-    },
-    gradient::{self, Expected, PseudoGradient},
-    wallet::{AccountId, verify},
-    window::{PutWindow, Timing, Uid, Window},
 };
 
 /// Peers whose objects are fetched at the same time.
@@ -52,6 +53,15 @@ impl Gathered {
         self.accepted().map(|(hotkey, ..)| hotkey.clone()).collect()
     }
 
+    /// The pairs of objects that are too much alike; `seed` draws the chunks that are compared of a large model.
+    pub fn alike(&self, layout: &Layout, seed: &[u8; 32], limit: f64) -> Vec<overlap::Pair> {
+        let candidates: Vec<_> = self
+            .accepted()
+            .map(|(hotkey, _, payload, _)| overlap::Candidate { hotkey, tensors: &payload.tensors })
+            .collect();
+        overlap::find(&candidates, layout, seed, limit)
+    }
+
     /// What Gauntlet is told, given who was aggregated and the evidence of those who were judged.
     pub fn observations(
         &self,
@@ -71,7 +81,7 @@ impl Gathered {
 }
 
 /// Fetches and checks every peer but this validator itself. No peer's trouble reaches another.
-pub async fn gather(ready: &Ready, window: Window, put: PutWindow) -> Gathered {
+pub async fn gather(ready: &View<'_>, window: Window, put: PutWindow) -> Gathered {
     let me = ready.identity.account();
     let peers = ready.directory.peers().filter(|(neuron, _)| neuron.hotkey != me);
     let jobs: Vec<_> = peers.map(|(n, store)| (n.uid, n.hotkey.clone(), store.clone())).collect();
@@ -95,8 +105,8 @@ pub async fn gather(ready: &Ready, window: Window, put: PutWindow) -> Gathered {
 
 /// Looks at one peer. `None` where its bucket cannot be asked for a reason that need not be the peer's:
 /// nothing happens to who was not looked at.
-async fn one(
-    ready: &Ready,
+pub(crate) async fn one(
+    ready: &View<'_>,
     window: Window,
     put: &PutWindow,
     uid: Uid,
@@ -138,7 +148,7 @@ async fn one(
 
 /// Decodes an object and compares what it claims with what the window assigns and with our model.
 fn check(
-    ready: &Ready,
+    ready: &View<'_>,
     window: Window,
     uid: Uid,
     hotkey: &AccountId,

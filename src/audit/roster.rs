@@ -1,0 +1,132 @@
+//! Who was there, and who had to be aggregated.
+
+use super::{AuditError, Auditor, Difference};
+use crate::{
+    chain::Metagraph,
+    gauntlet::{Gauntlet, Hotkey, Peer, PeerState, overlap},
+    node::{Directory, NodeError, StateRecord, gather::Gathered},
+    round::RoundRecord,
+    window::{Block, Window},
+};
+use std::collections::BTreeSet;
+
+/// Two blocks of a window that decide something.
+pub(super) struct Blocks {
+    /// The first one of the next window.
+    pub(super) opening: Block,
+    /// The first one after the put window.
+    pub(super) evaluation: Block,
+}
+
+impl Auditor {
+    /// Whether the state before the window is one, and under the run's rules.
+    pub(super) fn rules(&self, before: &Gauntlet, after: &StateRecord) -> Option<Difference> {
+        let difference = |field: &str, logged: String, recomputed: String| Difference {
+            window: after.window,
+            uid: None,
+            hotkey: None,
+            field: format!("state.{field}"),
+            logged,
+            recomputed,
+        };
+        let window = |window: Option<Window>| window.map_or("none".to_owned(), |window| window.to_string());
+        if *before.config() != self.identity.manifest.manifest.gauntlet {
+            return Some(difference("config", "other rules".to_owned(), "the manifest's".to_owned()));
+        }
+        let last = before.last_window();
+        (last != after.previous).then(|| difference("previous", window(after.previous), window(last)))
+    }
+
+    /// Compares the roster, which the state names, with the chain's. Registrations while the validator read
+    /// it may or may not be in it.
+    pub(super) async fn roster(
+        &self,
+        directory: &Directory,
+        after: &StateRecord,
+        blocks: &Blocks,
+        window: Window,
+    ) -> Result<Option<Difference>, AuditError> {
+        let (chain, netuid) = (&self.identity.chain, self.identity.netuid);
+        let next = self.identity.manifest.manifest.schedule().opening_block(window + 1);
+        let later = next.min(self.clock.block()).max(blocks.evaluation);
+        let opening = chain.metagraph(netuid, Some(blocks.opening)).await?;
+        let later = chain.metagraph(netuid, Some(later)).await?;
+        let seen = [&opening, &directory.metagraph, &later];
+        let difference = |uid, hotkey: &Hotkey, logged: &str, recomputed: &str| Difference {
+            window,
+            uid: Some(uid),
+            hotkey: Some(hotkey.clone()),
+            field: "roster".to_owned(),
+            logged: logged.to_owned(),
+            recomputed: recomputed.to_owned(),
+        };
+        for peer in peers(&after.gauntlet) {
+            if !seen.iter().any(|metagraph| holds(metagraph, &peer)) {
+                return Ok(Some(difference(peer.uid, &peer.hotkey, "registered", "not registered so")));
+            }
+        }
+        for neuron in &directory.metagraph.neurons {
+            let left_out =
+                neuron.hotkey != self.audited.hotkey && after.gauntlet.peer(&neuron.hotkey).is_none();
+            if left_out && seen.iter().all(|metagraph| metagraph.neuron(&neuron.hotkey).is_some()) {
+                return Ok(Some(difference(neuron.uid, &neuron.hotkey, "left out", "registered")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the validator led: whether it aggregated those whom the rule names.
+    pub(super) async fn round(
+        &self,
+        directory: &Directory,
+        gauntlet: &Gauntlet,
+        gathered: &Gathered,
+        alike: &[overlap::Pair],
+        round: &RoundRecord,
+        blocks: &Blocks,
+    ) -> Result<Option<Difference>, AuditError> {
+        if directory.leader().is_none_or(|leader| leader.hotkey != self.audited.hotkey) {
+            return Ok(None);
+        }
+        let seed = self.block_hash(blocks.opening).await?;
+        let top_g = self.identity.manifest.manifest.gauntlet.top_g;
+        let candidates = gathered.hotkeys();
+        let ours = gauntlet.aggregate_set_without(&candidates, alike, top_g, &seed);
+        let ours: BTreeSet<Hotkey> = ours.into_iter().collect();
+        let theirs: BTreeSet<Hotkey> = round.accepted.iter().map(|a| a.hotkey.clone()).collect();
+        Ok(ours.symmetric_difference(&theirs).next().map(|hotkey| {
+            let word = |set: &BTreeSet<Hotkey>| {
+                if set.contains(hotkey) { "aggregated" } else { "not aggregated" }.to_owned()
+            };
+            Difference {
+                window: round.window,
+                uid: directory.metagraph.neuron(hotkey).map(|neuron| neuron.uid),
+                hotkey: Some(hotkey.clone()),
+                field: "round.accepted".to_owned(),
+                logged: word(&theirs),
+                recomputed: word(&ours),
+            }
+        }))
+    }
+
+    pub(super) async fn block_hash(&self, block: Block) -> Result<[u8; 32], AuditError> {
+        let hash = self.identity.chain.block_hash(block).await?;
+        Ok(hash.ok_or(NodeError::NoBlock(block))?)
+    }
+}
+
+/// The roster that a state names.
+pub(super) fn peers(gauntlet: &Gauntlet) -> Vec<Peer> {
+    let peer = |(hotkey, state): (&Hotkey, &PeerState)| Peer {
+        hotkey: hotkey.clone(),
+        uid: state.uid,
+        registered_at_block: state.registered_at_block,
+    };
+    gauntlet.peers().map(peer).collect()
+}
+
+fn holds(metagraph: &Metagraph, peer: &Peer) -> bool {
+    metagraph
+        .neuron(&peer.hotkey)
+        .is_some_and(|n| n.uid == peer.uid && n.block_at_registration == peer.registered_at_block)
+}

@@ -1,0 +1,192 @@
+//! One window, done again.
+
+use super::{
+    AuditError, Auditor, Bench, Difference, Outcome, WindowReport,
+    compare::{first_difference, names},
+    objects::Found,
+    roster::{Blocks, peers},
+};
+use crate::{
+    gauntlet::{Evidence, Gauntlet, Hotkey, ScoreRecord},
+    node::{Directory, NodeError, StateRecord, View, fetch_round, gather::Gathered, judge::Judge},
+    telemetry::score_log::LoggedWindow,
+    window::{Uid, Window},
+};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a window's weights are compared by.
+type Weights = Vec<(Uid, u16)>;
+
+impl Auditor {
+    /// Repeats one window. Gives the weights after it where it is the same.
+    pub(super) async fn window(
+        &mut self,
+        bench: &mut Option<Bench>,
+        window: Window,
+        logged: &LoggedWindow,
+    ) -> Result<(WindowReport, Option<Weights>), AuditError> {
+        let records = &logged.records;
+        let not_checked =
+            |why: &str| Ok((WindowReport::not_checked(window, records.len(), why.to_owned()), None));
+        let mut notes = Vec::new();
+        let Some(after) = self.state(window).await? else {
+            return not_checked("the validator published no state of this window");
+        };
+        let before = match after.previous {
+            None => {
+                if window != self.start.start_window {
+                    notes.push("the validator began here, with an empty state".to_owned());
+                }
+                Gauntlet::new(&self.identity.manifest.manifest.gauntlet)
+            }
+            Some(previous) => match self.state(previous).await?.filter(|_| previous < window) {
+                Some(state) => state.gauntlet,
+                None => return not_checked("the validator's state before this window is not there any more"),
+            },
+        };
+        let schedule = self.identity.manifest.manifest.schedule();
+        let put = self.clock.put_window(window).await?;
+        let opening = schedule.opening_block(window);
+        let evaluation = self.clock.first_block_at(opening, put.last_accepted_ms() + 1).await?;
+        let blocks = Blocks { opening, evaluation };
+        let chain = self.identity.chain.clone();
+        let directory =
+            Directory::read_at(chain.as_ref(), self.identity.netuid, Some(evaluation), &mut self.stores)
+                .await?;
+        let bench = self.bench(bench, &directory, window).await?;
+        let round = fetch_round(&self.identity, &directory, window).await?;
+        let round = round.ok_or(NodeError::NoRound { window })?;
+        if round.run != self.identity.run() || round.netuid != self.identity.netuid {
+            return Err(NodeError::OutOfOrder { window }.into());
+        }
+        bench.replica.check(&round)?;
+
+        let view = View {
+            identity: &self.identity,
+            directory: &directory,
+            replica: &bench.replica,
+            corpus: &self.corpus,
+            device: self.device,
+        };
+        let found = match self.objects(&view, window, &put, &round, records).await? {
+            Ok(found) => found,
+            Err(why) => return not_checked(&why),
+        };
+        let Found { gathered, notes: taken } = found;
+        notes.extend(taken);
+        let mut gauntlet = before;
+        let (mut judged, mut difference) = (0, self.rules(&gauntlet, &after));
+        if difference.is_none() {
+            difference = self.roster(&directory, &after, &blocks, window).await?;
+        }
+        if difference.is_none() {
+            gauntlet.roster(&peers(&after.gauntlet));
+            // The choice was made before the window was scored.
+            let limit = self.identity.manifest.manifest.gauntlet.overlap_max;
+            let alike = gathered.alike(bench.replica.layout(), &self.block_hash(opening).await?, limit);
+            let choice = self.round(&directory, &gauntlet, &gathered, &alike, &round, &blocks).await?;
+            let seed = self.block_hash(evaluation).await?;
+            let chosen: BTreeSet<Hotkey> = round.accepted.into_iter().map(|a| a.hotkey).collect();
+            let evidence = measure(&mut bench.judge, &view, window, &seed, records, &gathered, &chosen)?;
+            judged = evidence.len();
+            let step = bench.replica.next_step();
+            let observations = gathered.observations(&chosen, evidence);
+            let again = gauntlet.update_with(window, step, &observations, &alike)?;
+            difference =
+                self.records(logged, &again).or(choice).or_else(|| self.state_differs(&after, &gauntlet));
+        }
+        let outcome = if difference.is_some() { Outcome::Differs } else { Outcome::Same };
+        let weights = difference.is_none().then(|| gauntlet.weights());
+        Ok((WindowReport { window, outcome, records: records.len(), judged, notes, difference }, weights))
+    }
+
+    /// The state that the validator published after a window, if it is one of this run.
+    pub(super) async fn state(&self, window: Window) -> Result<Option<StateRecord>, AuditError> {
+        let state = self.scores.state(window).await?;
+        Ok(state.filter(|state| {
+            state.run == self.identity.run() && state.netuid == self.identity.netuid && state.window == window
+        }))
+    }
+
+    /// Compares the log with the records that came out, line by line and then field by field. What was found
+    /// of one peer is behind what was computed of others: the first field in the order of the computation
+    /// counts, whichever peer's it is.
+    fn records(&self, logged: &LoggedWindow, again: &[ScoreRecord]) -> Option<Difference> {
+        let window = logged.closing.closes;
+        let lines = logged.text.lines().take(logged.records.len());
+        let fields = lines.zip(&logged.records).zip(again).filter_map(|((line, theirs), ours)| {
+            let text = serde_json::to_string(ours).unwrap_or_default();
+            if line == text {
+                return None;
+            }
+            let value = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+            let field = first_difference(&value(line), &value(&text), &names(&text), self.tolerance)?;
+            Some((theirs, field))
+        });
+        let first = fields.min_by_key(|(_, field)| field.place).map(|(record, field)| Difference {
+            window,
+            uid: Some(record.uid),
+            hotkey: Some(record.hotkey.clone()),
+            field: field.path,
+            logged: field.logged,
+            recomputed: field.again,
+        });
+        let missing = || Difference {
+            window,
+            uid: None,
+            hotkey: None,
+            field: "records".to_owned(),
+            logged: logged.records.len().to_string(),
+            recomputed: again.len().to_string(),
+        };
+        first.or_else(|| (logged.records.len() != again.len()).then(missing))
+    }
+
+    fn state_differs(&self, after: &StateRecord, again: &Gauntlet) -> Option<Difference> {
+        let value = |gauntlet: &Gauntlet| serde_json::to_value(gauntlet).unwrap_or_default();
+        let found = first_difference(&value(&after.gauntlet), &value(again), &[], self.tolerance)?;
+        let peer = again.peers().find(|(hotkey, _)| found.path.contains(&hotkey.to_string()));
+        Some(Difference {
+            window: after.window,
+            uid: peer.map(|(_, state)| state.uid),
+            hotkey: peer.map(|(hotkey, _)| hotkey.clone()),
+            field: format!("state.{}", found.path),
+            logged: found.logged,
+            recomputed: found.again,
+        })
+    }
+}
+
+/// The losses of everyone whom the validator measured.
+fn measure(
+    judge: &mut Judge,
+    view: &View<'_>,
+    window: Window,
+    seed: &[u8; 32],
+    records: &[ScoreRecord],
+    gathered: &Gathered,
+    chosen: &BTreeSet<Hotkey>,
+) -> Result<BTreeMap<Hotkey, Evidence>, NodeError> {
+    let config = &view.identity.manifest.manifest.gauntlet;
+    let step = view.replica.next_step() * config.evaluation_step;
+    let accepted = gathered.hotkeys();
+    tokio::task::block_in_place(|| {
+        let shared = judge.share(view, window, seed, gathered, chosen, step)?;
+        let wanted = records.iter().filter(|record| was_judged(record, &accepted));
+        wanted
+            .map(|record| {
+                let hotkey = &record.hotkey;
+                let evidence = judge.evidence(view, window, hotkey, gathered, &shared, step)?;
+                Ok((hotkey.clone(), evidence))
+            })
+            .collect()
+    })
+}
+
+/// Whether the validator measured this peer. One whose losses made no sense is malformed in the log, and
+/// accepted by stage 1.
+fn was_judged(record: &ScoreRecord, accepted: &[Hotkey]) -> bool {
+    let measured = record.judged.is_some() || !record.stage1.is_accepted();
+    measured && accepted.contains(&record.hotkey)
+}

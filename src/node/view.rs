@@ -1,0 +1,51 @@
+//! What judging looks at: the run, the peers, the model and the text.
+
+use super::{Directory, Identity, NodeError, Replica};
+use crate::{
+    data::{self, Sequences},
+    window::Window,
+};
+use tch::{Device, Tensor};
+
+/// A node's view of its run, borrowed for one piece of work. A validator's and an auditor's look alike, so
+/// both judge with the same code.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// Who looks, and at which run.
+    pub identity: &'a Identity,
+    /// The peers and their buckets.
+    pub directory: &'a Directory,
+    /// The model that the window's peers trained from.
+    pub replica: &'a Replica,
+    /// The run's text.
+    pub corpus: &'a Sequences,
+    /// What computes.
+    pub device: Device,
+}
+
+impl View<'_> {
+    /// The tokens of sequences, `[sequences, length + 1]`, on the node's device.
+    ///
+    /// # Errors
+    /// [`NodeError::NoSequence`] if the text does not hold one of them.
+    pub fn tokens(&self, sequences: &[u64]) -> Result<Tensor, NodeError> {
+        let Some(tokens) = self.corpus.batch(sequences) else {
+            let index = sequences.iter().copied().max().unwrap_or_default();
+            return Err(NodeError::NoSequence { index });
+        };
+        let shape = [sequences.len() as i64, self.corpus.seq_len() as i64 + 1];
+        Ok(Tensor::from_slice(&tokens).reshape(shape).to_device(self.device))
+    }
+
+    /// The sequences that a hotkey trains on in a window.
+    pub fn assigned(&self, hotkey: &[u8; 32], window: Window) -> Vec<u64> {
+        let count = self.identity.manifest.manifest.train.sequences();
+        data::assigned(&self.identity.manifest.hash(), hotkey, window, count, self.corpus.training())
+    }
+
+    /// The digest of sequences as a pseudo-gradient carries it.
+    pub fn sample_digest(&self, sequences: &[u64]) -> String {
+        let ids: Vec<u64> = sequences.iter().filter_map(|index| self.corpus.sample_id(*index)).collect();
+        data::sample_digest(&ids)
+    }
+}

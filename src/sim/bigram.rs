@@ -1,0 +1,153 @@
+//! The small language model of the simulator: a softmax over the next symbol, given the last one.
+//!
+//! One matrix of `SYMBOLS x SYMBOLS` logits, row = last symbol, column = next one. Its gradient needs only
+//! the counts of pairs, so that a window of 250 peers costs milliseconds; everything behind the gradient
+//! (DeMo, the wire, the aggregate, Gauntlet) is what the programs run.
+
+use tch::{Device, Kind, Tensor};
+
+/// Symbols of the simulator's alphabet.
+pub const SYMBOLS: usize = 64;
+/// Weights of the model.
+pub const WEIGHTS: usize = SYMBOLS * SYMBOLS;
+
+/// How often each symbol follows each other: what a gradient needs of some text.
+#[derive(Debug, Clone)]
+pub struct Counts {
+    pairs: Vec<f32>,
+    tokens: f32,
+}
+
+impl Counts {
+    /// No text.
+    pub fn new() -> Self {
+        Self { pairs: vec![0.0; WEIGHTS], tokens: 0.0 }
+    }
+
+    /// Adds the pairs of one sequence.
+    pub fn add(&mut self, sequence: &[u8]) {
+        for pair in sequence.windows(2) {
+            self.pairs[index(pair[0], pair[1])] += 1.0;
+        }
+        self.tokens += sequence.len().saturating_sub(1) as f32;
+    }
+}
+
+/// The weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bigram {
+    logits: Vec<f32>,
+}
+
+/// The weights as logarithms of probabilities: what losses are read from.
+#[derive(Debug, Clone)]
+pub struct LogProbabilities(Vec<f32>);
+
+impl Bigram {
+    /// All symbols equally likely.
+    pub fn new() -> Self {
+        Self { logits: vec![0.0; WEIGHTS] }
+    }
+
+    /// The weights, row by row.
+    pub fn weights(&self) -> &[f32] {
+        &self.logits
+    }
+
+    /// `weights -= step * sign` with a sign update of [`crate::aggregate`], in one rounding for each weight, as
+    /// [`crate::aggregate::apply`] does.
+    pub fn apply(&mut self, signs: &[i8], step: f64) {
+        let step = step as f32;
+        for (weight, sign) in self.logits.iter_mut().zip(signs) {
+            *weight -= f32::from(*sign) * step;
+        }
+    }
+
+    /// Logarithms of the probabilities: `x - ln(sum of exp(x))` in each row.
+    pub fn log_probabilities(&self) -> LogProbabilities {
+        let mut table = self.logits.clone();
+        for row in table.chunks_exact_mut(SYMBOLS) {
+            let largest = row.iter().copied().fold(f32::MIN, f32::max);
+            let sum: f32 = row.iter().map(|x| (x - largest).exp()).sum();
+            let norm = largest + sum.ln();
+            row.iter_mut().for_each(|x| *x -= norm);
+        }
+        LogProbabilities(table)
+    }
+}
+
+impl LogProbabilities {
+    /// Mean loss of a sequence, nats a token.
+    pub fn loss(&self, sequence: &[u8]) -> f64 {
+        let sum: f32 = sequence.windows(2).map(|pair| -self.0[index(pair[0], pair[1])]).sum();
+        f64::from(sum) / sequence.len().saturating_sub(1).max(1) as f64
+    }
+
+    /// Mean loss of counted text, nats a token.
+    pub fn loss_of(&self, counts: &Counts) -> f64 {
+        let sum: f64 = self.0.iter().zip(&counts.pairs).map(|(p, n)| -f64::from(*p) * f64::from(*n)).sum();
+        sum / f64::from(counts.tokens).max(1.0)
+    }
+
+    /// The gradient of the mean loss of counted text: `(row count * p - pair count) / tokens`.
+    pub fn gradient(&self, counts: &Counts) -> Vec<f32> {
+        let mut gradient = vec![0.0; WEIGHTS];
+        let rows = self.0.chunks_exact(SYMBOLS).zip(counts.pairs.chunks_exact(SYMBOLS));
+        for (out, (p, n)) in gradient.chunks_exact_mut(SYMBOLS).zip(rows) {
+            let total: f32 = n.iter().sum();
+            if total > 0.0 {
+                for ((g, p), n) in out.iter_mut().zip(p).zip(n) {
+                    *g = (total * p.exp() - n) / counts.tokens;
+                }
+            }
+        }
+        gradient
+    }
+}
+
+/// A gradient as DeMo takes it.
+pub fn tensor(gradient: &[f32]) -> Tensor {
+    Tensor::from_slice(gradient).view([SYMBOLS as i64, SYMBOLS as i64])
+}
+
+/// A sign update as plain numbers.
+pub fn signs(update: &Tensor) -> Vec<i8> {
+    let mut signs = vec![0i8; WEIGHTS];
+    update.to_device(Device::Cpu).to_kind(Kind::Int8).contiguous().view([-1]).copy_data(&mut signs, WEIGHTS);
+    signs
+}
+
+fn index(last: u8, next: u8) -> usize {
+    usize::from(last) % SYMBOLS * SYMBOLS + usize::from(next) % SYMBOLS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gradient_is_that_of_the_loss() {
+        let mut model = Bigram::new();
+        model.logits.iter_mut().enumerate().for_each(|(i, x)| *x = ((i * 37 % 101) as f32 - 50.0) / 40.0);
+        let mut counts = Counts::new();
+        counts.add(&[3, 9, 3, 9, 4, 60, 3, 9]);
+        let gradient = model.log_probabilities().gradient(&counts);
+        for at in [index(3, 9), index(9, 4), index(3, 0), index(5, 5)] {
+            let mut moved = [model.clone(), model.clone()];
+            moved[0].logits[at] += 1e-2;
+            moved[1].logits[at] -= 1e-2;
+            let [up, down] = moved.map(|m| m.log_probabilities().loss_of(&counts));
+            assert!(((up - down) / 2e-2 - f64::from(gradient[at])).abs() < 1e-4, "{at}");
+        }
+    }
+
+    #[test]
+    fn losses_of_sequences_and_of_counts_agree() {
+        let text = [1u8, 2, 3, 1, 2];
+        let mut counts = Counts::new();
+        counts.add(&text);
+        let table = Bigram::new().log_probabilities();
+        assert!((table.loss(&text) - 64f64.ln()).abs() < 1e-6);
+        assert!((table.loss_of(&counts) - 64f64.ln()).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,233 @@
+//! What a validator of the simulator measures: stage 1 and the losses, with the rules of the programs.
+//!
+//! Honest validators that see the same objects measure the same, to the last bit, so that each object is
+//! measured once and every validator is told.
+
+use super::{
+    bigram::{self, LogProbabilities},
+    crew::Upload,
+    peer::World,
+};
+use crate::{
+    aggregate::{self, Norms},
+    data,
+    gauntlet::{Evidence, Hotkey, overlap, stage1, stage1::Stage1, sync},
+    gradient::{self, Expected, SparseTensor},
+    manifest::GauntletConfig,
+    window::{NetUid, PutWindow},
+};
+use std::{collections::BTreeMap, panic::resume_unwind, sync::Mutex, thread};
+use tch::Device;
+
+/// The simulator's subnet.
+pub const NETUID: NetUid = 3;
+
+/// One object, as every validator sees it.
+pub struct Seen {
+    /// Whose.
+    pub hotkey: Hotkey,
+    /// What it was assigned.
+    pub assigned: Vec<u64>,
+    /// The verdict of stage 1.
+    pub stage1: Stage1,
+    /// Its coefficients, where it was accepted.
+    pub tensors: Option<Vec<SparseTensor>>,
+}
+
+/// Keeps libtorch on the thread that asks: its products are small here, and every core has peers of its own.
+pub fn alone() {
+    tch::set_num_threads(1);
+}
+
+/// Maps a list on some threads.
+pub fn shared<T: Sync, R: Send>(list: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let part = list.len().div_ceil(threads.max(1)).max(1);
+    let work = |part: &[T]| {
+        alone();
+        part.iter().map(&work).collect::<Vec<_>>()
+    };
+    thread::scope(|scope| {
+        let parts: Vec<_> = list.chunks(part).map(|part| scope.spawn(|| work(part))).collect();
+        parts.into_iter().flat_map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
+}
+
+/// Works on each of a list on some threads; gives the list back with the results.
+pub fn shared_mut<T: Send, R: Send>(
+    list: Vec<T>,
+    threads: usize,
+    work: impl Fn(&mut T) -> R + Sync,
+) -> Vec<(T, R)> {
+    let list: Vec<Mutex<Option<T>>> = list.into_iter().map(|item| Mutex::new(Some(item))).collect();
+    let worked = shared(&list, threads, |item| {
+        let mut item = item.lock().ok()?.take()?;
+        let result = work(&mut item);
+        Some((item, result))
+    });
+    worked.into_iter().flatten().collect()
+}
+
+/// Stands for an sr25519 signature, which costs more than all the rest of a simulated peer's window.
+pub fn sign(hotkey: &Hotkey, message: &[u8]) -> [u8; 64] {
+    let mut signature = [0; 64];
+    blake3::Hasher::new_keyed(hotkey.as_ref()).update(message).finalize_xof().fill(&mut signature);
+    signature
+}
+
+/// Stage 1 of one upload: time, form, digest of the data, model.
+pub fn stage1(upload: &Upload, world: &World, put: PutWindow, rules: &GauntletConfig, step: f64) -> Seen {
+    let (hotkey, uid, assigned) = (upload.hotkey.clone(), upload.uid, upload.assigned.clone());
+    let Some((object, at_ms)) = &upload.object else {
+        return Seen { hotkey, assigned, stage1: Stage1::Absent, tensors: None };
+    };
+    let timing = put.judge(at_ms / 1000);
+    let expected =
+        Expected { run: world.run, netuid: NETUID, window: world.window, uid, hotkey: hotkey.clone() };
+    let verify = |signer: &Hotkey, message: &[u8], given: &[u8; 64]| sign(signer, message) == *given;
+    let decoded = gradient::decode(object, world.layout, &expected, verify).map_err(|e| e.to_string());
+    let decoded = decoded.and_then(|payload| {
+        if payload.header.sample_digest == upload.digest {
+            Ok(payload)
+        } else {
+            Err("it does not claim the data that the window assigns".to_owned())
+        }
+    });
+    let ours = samples(world, &hotkey, 0);
+    let content = decoded
+        .as_ref()
+        .map(|p| sync::steps_behind(&ours, &p.header.model_samples, step))
+        .map_err(Clone::clone);
+    let stage1 = stage1::judge(Some(stage1::Found { timing, content }), rules.sync_max);
+    let tensors = decoded.ok().filter(|_| stage1.is_accepted()).map(|p| p.tensors);
+    Seen { hotkey, assigned, stage1, tensors }
+}
+
+/// The values of the model of `lag` rounds ago that a peer shows.
+pub fn samples(world: &World, hotkey: &Hotkey, lag: usize) -> Vec<f32> {
+    let weights = world.model(lag).model.weights();
+    let count = world.layout.samples_per_tensor();
+    let places = gradient::model_samples(&world.run, hotkey, world.window, 0, weights.len(), count);
+    places.into_iter().map(|place| weights[place]).collect()
+}
+
+/// What a window's judging needs.
+pub struct Judge<'a> {
+    world: &'a World<'a>,
+    rules: &'a GauntletConfig,
+    /// Step of an evaluation.
+    step: f64,
+    seed: [u8; 32],
+    random: Vec<u64>,
+    /// Gradient of the held-out loss.
+    truth: Vec<f32>,
+    before: &'a LogProbabilities,
+    random_before: Vec<f64>,
+    chosen: BTreeMap<&'a Hotkey, &'a [SparseTensor]>,
+    norms: Norms,
+    /// The round's aggregate and what it does to random data.
+    everybody: Option<(LogProbabilities, Vec<f64>)>,
+}
+
+/// What was measured of one object.
+pub struct Measured {
+    /// The losses.
+    pub evidence: Evidence,
+    /// By how much the update alone lowers the held-out loss, to first order; nats a token.
+    pub benefit: f64,
+}
+
+impl<'a> Judge<'a> {
+    /// A judge of the window's objects; `chosen` is who is aggregated.
+    pub fn new(
+        world: &'a World<'a>,
+        rules: &'a GauntletConfig,
+        step: f64,
+        seed: &[u8; 32],
+        chosen: BTreeMap<&'a Hotkey, &'a [SparseTensor]>,
+        norms: Norms,
+    ) -> Self {
+        let random = data::random(seed, world.window, rules.random_sequences, world.text.training());
+        let before = &world.model(0).table;
+        let random_before = losses(before, world, &random);
+        let truth = before.gradient(world.text.held_out());
+        let step = step * rules.evaluation_step;
+        let mut judge = Self {
+            world,
+            rules,
+            step,
+            seed: *seed,
+            random,
+            truth,
+            before,
+            random_before,
+            chosen,
+            norms,
+            everybody: None,
+        };
+        judge.everybody = judge.after_others(None);
+        judge
+    }
+
+    /// Measures all objects, on as many threads as there are cores.
+    pub fn all(&self, objects: &[&Seen], threads: usize) -> Vec<Option<Measured>> {
+        shared(objects, threads, |seen| self.one(seen))
+    }
+
+    fn one(&self, seen: &Seen) -> Option<Measured> {
+        let tensors = seen.tensors.as_ref()?;
+        let own = data::judged(&self.seed, seen.hotkey.as_ref(), &seen.assigned, self.rules.own_sequences);
+        let (signs, after) = self.moved(&[tensors.as_slice()])?;
+        let others = if self.chosen.contains_key(&seen.hotkey) {
+            &self.after_others(Some(&seen.hotkey))
+        } else {
+            &self.everybody
+        };
+        let comparator = others.as_ref();
+        let evidence = Evidence {
+            own_before: losses(self.before, self.world, &own),
+            own_after: losses(&after, self.world, &own),
+            own_comparator: comparator.map_or_else(Vec::new, |(table, _)| losses(table, self.world, &own)),
+            random_before: self.random_before.clone(),
+            random_after: losses(&after, self.world, &self.random),
+            random_comparator: comparator.map_or_else(Vec::new, |(_, losses)| losses.clone()),
+        };
+        let benefit = signs.iter().zip(&self.truth).map(|(s, g)| f64::from(*s) * f64::from(*g)).sum::<f64>();
+        Some(Measured { evidence, benefit: benefit * self.step })
+    }
+
+    /// The model after the round without one peer, and its losses on random data.
+    fn after_others(&self, without: Option<&Hotkey>) -> Option<(LogProbabilities, Vec<f64>)> {
+        let others = self.chosen.iter().filter(|(hotkey, _)| Some(**hotkey) != without);
+        let (_, table) = self.moved(&others.map(|(_, tensors)| *tensors).collect::<Vec<_>>())?;
+        let random = losses(&table, self.world, &self.random);
+        Some((table, random))
+    }
+
+    fn moved(&self, peers: &[&[SparseTensor]]) -> Option<(Vec<i8>, LogProbabilities)> {
+        let signs = step_of(peers, self.world, self.norms)?;
+        let mut model = self.world.model(0).model.clone();
+        model.apply(&signs, self.step);
+        Some((signs, model.log_probabilities()))
+    }
+}
+
+/// The sign update of some peers; `None` for none.
+pub fn step_of(peers: &[&[SparseTensor]], world: &World, norms: Norms) -> Option<Vec<i8>> {
+    let update = aggregate::aggregate_with(norms, peers, world.layout, Device::Cpu).ok()?;
+    update.first().map(bigram::signs)
+}
+
+/// Pairs of objects that are too much alike, as [`overlap::find`] tells them.
+pub fn overlaps(objects: &[&Seen], world: &World, rules: &GauntletConfig) -> Vec<overlap::Pair> {
+    let candidates: Vec<overlap::Candidate> = objects
+        .iter()
+        .filter_map(|seen| {
+            Some(overlap::Candidate { hotkey: &seen.hotkey, tensors: seen.tensors.as_ref()?.as_slice() })
+        })
+        .collect();
+    overlap::find(&candidates, world.layout, &[0; 32], rules.overlap_max)
+}
+
+fn losses(table: &LogProbabilities, world: &World, sequences: &[u64]) -> Vec<f64> {
+    sequences.iter().map(|index| table.loss(world.text.sequence(*index))).collect()
+}

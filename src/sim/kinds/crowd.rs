@@ -1,0 +1,31 @@
+//! Peers that belong together.
+
+use crate::sim::{
+    blend,
+    peer::{Behaviour, Body, Seen, Sent, World},
+};
+
+/// Trains on a share of its assignment and uploads what all of its group did.
+pub struct Colluder {
+    /// Whose members see each other's work.
+    pub group: usize,
+    /// The share.
+    pub work: f64,
+}
+
+impl Behaviour for Colluder {
+    fn looks(&self) -> bool {
+        true
+    }
+
+    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
+        Sent { shared: Some(body.train_own(world, self.work)), ..Sent::default() }
+    }
+
+    fn act(&mut self, body: &mut Body, world: &World, seen: &Seen) -> Sent {
+        let shared = seen.shared.get(&self.group);
+        let parts: Vec<_> =
+            shared.into_iter().flatten().map(|(_, tensors)| (1.0, tensors.as_slice())).collect();
+        Sent::new(blend::blend(&parts, world.layout), body.in_time(world), self.work)
+    }
+}

@@ -1,0 +1,84 @@
+//! Peers that do harm, or try to.
+
+use crate::sim::{
+    bigram::SYMBOLS,
+    blend,
+    peer::{Behaviour, Body, Content, Sent, World},
+};
+use rand::Rng;
+
+/// Random numbers of the right shape.
+pub struct Random;
+
+impl Behaviour for Random {
+    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
+        let tensors = blend::noise(world.layout, &mut body.rng);
+        Sent::new(tensors, body.in_time(world), 0.0)
+    }
+}
+
+/// Honest work with every sign turned.
+pub struct Flipped;
+
+impl Behaviour for Flipped {
+    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
+        let mut tensors = body.train_own(world, 0.1);
+        blend::flip(&mut tensors);
+        Sent::new(tensors, body.in_time(world), 0.0)
+    }
+}
+
+/// Work, made long enough to outweigh everybody else's.
+pub struct Inflated {
+    /// Share of its assignment that it trains on.
+    pub work: f64,
+    /// Doublings of the length.
+    pub doublings: i8,
+}
+
+impl Behaviour for Inflated {
+    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
+        let mut tensors = body.train_own(world, self.work);
+        blend::inflate(&mut tensors, self.doublings);
+        Sent::new(tensors, body.in_time(world), self.work)
+    }
+}
+
+/// Objects that are broken, each in another way.
+pub struct Malformed {
+    /// Which way is next.
+    pub next: u64,
+}
+
+impl Behaviour for Malformed {
+    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
+        self.next += 1;
+        let tensors = blend::noise(world.layout, &mut body.rng);
+        let at = body.in_time(world);
+        Sent { upload: Some((Content::Spoilt { tensors, how: self.next }, at)), ..Sent::default() }
+    }
+}
+
+/// Trains on its own text with some of the next symbols replaced by one of its choice.
+pub struct Poisoner {
+    /// The share that is replaced.
+    pub share: f64,
+}
+
+impl Behaviour for Poisoner {
+    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
+        let own = body.assigned.clone();
+        let mut counts = world.text.counts(&[]);
+        for index in own {
+            let mut sequence = world.text.sequence(index).to_vec();
+            for symbol in &mut sequence {
+                if body.rng.random_bool(self.share) {
+                    *symbol = (SYMBOLS - 2) as u8;
+                }
+            }
+            counts.add(&sequence);
+        }
+        let tensors = body.train(world, &counts, 0);
+        Sent::new(tensors, body.in_time(world), 0.0)
+    }
+}

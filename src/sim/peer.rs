@@ -1,0 +1,183 @@
+//! What a simulated peer has, sees and sends.
+
+use super::{
+    bigram::{self, Bigram, Counts, LogProbabilities},
+    blend,
+    text::Text,
+};
+use crate::{
+    compress::Demo,
+    data,
+    gauntlet::Hotkey,
+    gradient::{Layout, SparseTensor},
+    window::{PutWindow, Uid, Window},
+};
+use rand::{Rng, rngs::StdRng};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// The model after a round.
+pub struct Snapshot {
+    /// The weights.
+    pub model: Bigram,
+    /// The same as logarithms of probabilities.
+    pub table: LogProbabilities,
+}
+
+/// What everybody knows in a window.
+pub struct World<'a> {
+    /// The window.
+    pub window: Window,
+    /// The run.
+    pub run: [u8; 32],
+    /// The text.
+    pub text: &'a Text,
+    /// How pseudo-gradients are laid out.
+    pub layout: &'a Layout,
+    /// Sequences that a peer is assigned.
+    pub sequences: usize,
+    /// The model of the last rounds, newest last.
+    pub models: &'a [Arc<Snapshot>],
+    /// When uploads count.
+    pub put: PutWindow,
+    /// What the chain paid last, by slot; no unit.
+    pub incentive: &'a BTreeMap<Uid, f64>,
+}
+
+impl World<'_> {
+    /// The model of `lag` rounds ago, or the oldest that is known.
+    pub fn model(&self, lag: usize) -> &Snapshot {
+        &self.models[self.models.len().saturating_sub(1 + lag)]
+    }
+
+    /// What a peer is to train on.
+    pub fn assigned(&self, hotkey: &Hotkey) -> Vec<u64> {
+        data::assigned(&self.run, hotkey.as_ref(), self.window, self.sequences, self.text.training())
+    }
+
+    /// The time at a share of the put window, in milliseconds.
+    pub fn during(&self, share: f64) -> u64 {
+        self.put.open_ms + ((self.put.close_ms - self.put.open_ms) as f64 * share) as u64
+    }
+}
+
+/// A peer's own things: its key, its momentum, its luck.
+pub struct Body {
+    /// Its hotkey.
+    pub hotkey: Hotkey,
+    /// Its slot.
+    pub uid: Uid,
+    /// What it is to train on in this window.
+    pub assigned: Vec<u64>,
+    /// Momentum and error feedback.
+    pub demo: Demo,
+    /// Its own random numbers.
+    pub rng: StdRng,
+}
+
+impl Body {
+    /// Trains on text from the model of `lag` rounds ago and takes out what is to be sent.
+    pub fn train(&mut self, world: &World, counts: &Counts, lag: usize) -> Vec<SparseTensor> {
+        let gradient = world.model(lag).table.gradient(counts);
+        // A softmax gradient is finite, so that DeMo has nothing to refuse.
+        self.demo.encode(&[bigram::tensor(&gradient)]).unwrap_or_else(|_| blend::nothing(world.layout))
+    }
+
+    /// Trains on the first `share` of the peer's assignment.
+    pub fn train_own(&mut self, world: &World, share: f64) -> Vec<SparseTensor> {
+        let own = (self.assigned.len() as f64 * share).round() as usize;
+        let counts = world.text.counts(&self.assigned[..own.min(self.assigned.len())]);
+        self.train(world, &counts, 0)
+    }
+
+    /// A time for an upload by somebody who is neither early nor late: the first two thirds of the put window.
+    pub fn in_time(&mut self, world: &World) -> u64 {
+        world.during(self.rng.random_range(0.02..0.66))
+    }
+}
+
+/// What is uploaded.
+pub enum Content {
+    /// A pseudo-gradient, said to be of the model of `lag` rounds ago.
+    Gradient {
+        /// Its coefficients.
+        tensors: Vec<SparseTensor>,
+        /// Rounds by which the model is old that the peer shows.
+        lag: usize,
+    },
+    /// Bytes that are made of a pseudo-gradient's object by spoiling it.
+    Spoilt {
+        /// What it would have been.
+        tensors: Vec<SparseTensor>,
+        /// How it is spoilt.
+        how: u64,
+    },
+}
+
+/// One peer's window.
+#[derive(Default)]
+pub struct Sent {
+    /// What it uploads and when, in milliseconds.
+    pub upload: Option<(Content, u64)>,
+    /// Own assigned sequences that went into it, as a share of all assigned.
+    pub work: f64,
+    /// What it shows its accomplices.
+    pub shared: Option<Vec<SparseTensor>>,
+}
+
+impl Sent {
+    /// A pseudo-gradient of the current model.
+    pub fn new(tensors: Vec<SparseTensor>, at_ms: u64, work: f64) -> Self {
+        Self { upload: Some((Content::Gradient { tensors, lag: 0 }, at_ms)), work, shared: None }
+    }
+}
+
+/// An upload of this window that others can read.
+pub struct Visible {
+    /// Whose.
+    pub uid: Uid,
+    /// When, in milliseconds.
+    pub at_ms: u64,
+    /// What.
+    pub tensors: Arc<Vec<SparseTensor>>,
+}
+
+/// What a peer that looks first can see.
+pub struct Seen<'a> {
+    /// Uploads of those who did not look, in the order of slots.
+    pub uploads: &'a [Visible],
+    /// What accomplices show each other, by group.
+    pub shared: &'a BTreeMap<usize, Vec<(Uid, Vec<SparseTensor>)>>,
+}
+
+impl Seen<'_> {
+    /// `count` uploads that were there at `at_ms`: drawn, those that are paid most twice as often.
+    pub fn draw(&self, body: &mut Body, world: &World, count: usize, at_ms: u64) -> Vec<&[SparseTensor]> {
+        let mut there: Vec<&Visible> =
+            self.uploads.iter().filter(|v| v.at_ms <= at_ms && v.uid != body.uid).collect();
+        let pay = |v: &&Visible| world.incentive.get(&v.uid).copied().unwrap_or(0.0);
+        there.sort_by(|a, b| pay(b).total_cmp(&pay(a)).then(a.uid.cmp(&b.uid)));
+        let best = there.len().div_ceil(2);
+        let mut drawn = Vec::new();
+        while drawn.len() < count && !there.is_empty() {
+            let end = if drawn.len().is_multiple_of(3) { there.len() } else { best.min(there.len()) };
+            drawn.push(there.remove(body.rng.random_range(0..end.max(1))).tensors.as_slice());
+        }
+        drawn
+    }
+}
+
+/// What a peer does with its windows. One small type for each kind, in [`super::kinds`].
+pub trait Behaviour: Send {
+    /// Whether it waits to see what others upload.
+    fn looks(&self) -> bool {
+        false
+    }
+
+    /// Its window before anybody uploaded. What a peer that looks returns here is only shown to accomplices.
+    fn work(&mut self, body: &mut Body, world: &World) -> Sent;
+
+    /// Its window after the others uploaded.
+    fn act(&mut self, _body: &mut Body, _world: &World, _seen: &Seen) -> Sent {
+        Sent::default()
+    }
+}

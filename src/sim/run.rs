@@ -1,0 +1,190 @@
+//! One simulation: window after window, in virtual time.
+
+use super::{
+    bigram::Bigram,
+    crew::Crew,
+    economy::Economy,
+    judge::{self, Judge, Measured, Seen},
+    outcome::{Account, History},
+    peer::{Snapshot, World},
+    scenario::{Defence, Scenario, ScenarioError},
+    text::Text,
+};
+use crate::{
+    aggregate::Norms,
+    gauntlet::{Gauntlet, Hotkey, Observation},
+    gradient::Layout,
+    window::{PutWindow, Schedule, Uid, Window},
+};
+use rand::{Rng as _, SeedableRng, rngs::StdRng};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// Models that are remembered, for those who train on old ones.
+const REMEMBERED: usize = 12;
+/// Milliseconds of a block.
+const BLOCK_MS: u64 = 12_000;
+
+/// Runs a scenario; `progress` is told after each window, with the held-out loss.
+///
+/// # Errors
+/// A scenario that makes no sense.
+pub fn run(
+    scenario: &Scenario,
+    text: &Text,
+    threads: usize,
+    mut progress: impl FnMut(Window, f64),
+) -> Result<History, ScenarioError> {
+    judge::alone();
+    let mut run = Run::new(scenario, text, threads)?;
+    for window in 0..scenario.windows {
+        let loss = run.window(window);
+        progress(window, loss);
+    }
+    Ok(run.history)
+}
+
+struct Run<'a> {
+    scenario: &'a Scenario,
+    text: &'a Text,
+    threads: usize,
+    layout: Layout,
+    crew: Crew,
+    judges: Vec<(Gauntlet, StdRng)>,
+    economy: Economy,
+    models: Vec<Arc<Snapshot>>,
+    round: u64,
+    history: History,
+}
+
+impl<'a> Run<'a> {
+    fn new(scenario: &'a Scenario, text: &'a Text, threads: usize) -> Result<Self, ScenarioError> {
+        let rules = scenario.rules()?;
+        let shape = vec![super::bigram::SYMBOLS; 2];
+        let layout = Layout::new(&[("bigram".to_owned(), shape)], &scenario.compress, rules.sync_samples)
+            .map_err(|_| ScenarioError::Value { field: "compress.chunk", problem: "is too large" })?;
+        let crew = Crew::new(scenario, &layout);
+        let luck = |n: usize| StdRng::seed_from_u64(scenario.seed ^ (n as u64 + 1) << 32);
+        let judges = (0..scenario.validators.len()).map(|n| (Gauntlet::new(&rules), luck(n))).collect();
+        let economy = Economy::new(crew.members.len(), &scenario.validators);
+        let history = History::new(&crew);
+        let models = vec![snapshot(Bigram::new())];
+        Ok(Self { scenario, text, threads, layout, crew, judges, economy, models, round: 0, history })
+    }
+
+    fn without(&self, defence: Defence) -> bool {
+        self.scenario.without.contains(&defence)
+    }
+
+    /// One window; returns the held-out loss after its step.
+    fn window(&mut self, window: Window) -> f64 {
+        self.crew.register(window);
+        let roster = self.crew.roster();
+        self.judges.iter_mut().for_each(|(gauntlet, _)| gauntlet.roster(&roster));
+        let put_window = Duration::from_secs_f64(self.scenario.put_window_seconds);
+        let schedule = Schedule { blocks_per_window: 7, put_window };
+        let put = schedule.put_window(schedule.opening_block(window) * BLOCK_MS);
+        let models = self.models.clone();
+        let incentive = self.economy.incentive.clone();
+        let layout = self.layout.clone();
+        let world = World {
+            window,
+            run: *blake3::hash(&self.scenario.seed.to_le_bytes()).as_bytes(),
+            text: self.text,
+            layout: &layout,
+            sequences: self.scenario.sequences,
+            models: &models,
+            put,
+            incentive: &incentive,
+        };
+        let uploads = self.crew.uploads(&world, self.threads);
+        let rules = self.judges[0].0.config().clone();
+        let last_step = self.scenario.outer.step(self.round.saturating_sub(1));
+        let accepts =
+            if self.without(Defence::PutWindow) { PutWindow { open_ms: 0, close_ms: u64::MAX } } else { put };
+        let seen: Vec<Seen> = judge::shared(&uploads, self.threads, |upload| {
+            judge::stage1(upload, &world, accepts, &rules, last_step)
+        });
+        let accepted: Vec<&Seen> = seen.iter().filter(|seen| seen.tensors.is_some()).collect();
+        let alike = judge::overlaps(&accepted, &world, &rules);
+
+        // Hashes of blocks: of the first after the window, and of the first after the put window.
+        let block = |n: u64| {
+            *blake3::hash(&[world.run.as_slice(), &window.to_le_bytes(), &[n as u8]].concat()).as_bytes()
+        };
+        let leader = self.leader();
+        let hotkeys: Vec<Hotkey> = accepted.iter().map(|seen| seen.hotkey.clone()).collect();
+        let set = self.judges[leader].0.aggregate_set_without(&hotkeys, &alike, rules.top_g, &block(0));
+        let chosen: BTreeMap<&Hotkey, &[_]> = accepted
+            .iter()
+            .filter(|seen| set.contains(&seen.hotkey))
+            .filter_map(|seen| Some((&seen.hotkey, seen.tensors.as_ref()?.as_slice())))
+            .collect();
+        let norms = if self.without(Defence::NormClip) { Norms::AsSent } else { Norms::Equal };
+        let step = self.scenario.outer.step(self.round);
+        let tensors: Vec<_> = chosen.values().copied().collect();
+        let signs = judge::step_of(&tensors, &world, norms);
+        let judge = Judge::new(&world, &rules, step, &block(1), chosen, norms);
+        let measured = judge.all(&accepted, self.threads);
+        let measured: BTreeMap<&Hotkey, Measured> =
+            accepted.iter().zip(measured).filter_map(|(seen, m)| Some((&seen.hotkey, m?))).collect();
+
+        let judged: Vec<_> = self.scenario.validators.iter().zip(std::mem::take(&mut self.judges)).collect();
+        let judged = judge::shared_mut(judged, self.threads, |(spec, (gauntlet, luck))| {
+            let looked_at = seen.iter().filter(|_| spec.misses == 0.0 || !luck.random_bool(spec.misses));
+            let observations: Vec<Observation> = looked_at
+                .map(|seen| Observation {
+                    hotkey: seen.hotkey.clone(),
+                    stage1: seen.stage1.clone(),
+                    evidence: measured.get(&seen.hotkey).map(|m| m.evidence.clone()),
+                    aggregated: set.contains(&seen.hotkey),
+                })
+                .collect();
+            // Windows ascend.
+            gauntlet.update_with(window, step, &observations, &alike).unwrap_or_default()
+        });
+        let mut weights = Vec::new();
+        for ((_, judge), records) in judged {
+            if weights.len() == leader {
+                self.history.records(&records, self.scenario.settle);
+            }
+            weights.push(judge.0.weights());
+            self.judges.push(judge);
+        }
+        let friends: Vec<Uid> =
+            self.crew.members.iter().filter(|m| m.kind == super::Kind::Friend).map(|m| m.uid).collect();
+        self.economy.set_weights(window, &weights, &friends);
+        let registered: BTreeMap<Uid, Window> =
+            self.crew.members.iter().filter_map(|m| Some((m.uid, m.registered?))).collect();
+        self.economy.epoch(window, &registered);
+        let accounts = uploads.iter().zip(&seen).map(|(upload, seen)| Account {
+            uid: upload.uid,
+            pay: self.economy.incentive.get(&upload.uid).copied().unwrap_or(0.0),
+            work: if seen.stage1.is_accepted() { upload.work } else { 0.0 },
+            benefit: measured.get(&upload.hotkey).map_or(0.0, |m| m.benefit),
+        });
+        self.history.window(accounts.collect());
+
+        if let Some(signs) = signs {
+            let mut model = world.model(0).model.clone();
+            model.apply(&signs, step);
+            self.models.push(snapshot(model));
+            self.round += 1;
+        }
+        let excess = self.models.len().saturating_sub(REMEMBERED);
+        self.models.drain(..excess);
+        let loss = self.models.last().map_or(f64::NAN, |m| m.table.loss_of(self.text.held_out()));
+        self.history.losses.push(loss);
+        loss
+    }
+
+    /// The validator with the highest stake.
+    fn leader(&self) -> usize {
+        let stakes = self.scenario.validators.iter().map(|v| v.stake);
+        stakes.enumerate().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))).map_or(0, |(at, _)| at)
+    }
+}
+
+fn snapshot(model: Bigram) -> Arc<Snapshot> {
+    let table = model.log_probabilities();
+    Arc::new(Snapshot { model, table })
+}
