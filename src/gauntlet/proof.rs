@@ -2,7 +2,7 @@
 //!
 //! Two estimators, named by the manifest. The paper's `sign` asks each window whether own data improved
 //! more than random data. `counterfactual` asks, sequence by sequence, whether the peer's update helps
-//! its own data more than an update of others does, and how sure that is; [`work`](super::work) makes a share of
+//! its own data more than an update of others does, and how sure that is; [`work`] makes a share of
 //! the work of it.
 
 use super::{
