@@ -31,6 +31,7 @@ mod report;
 mod run;
 mod scenario;
 pub mod text;
+mod threads;
 
 pub use kinds::{Class, Kind};
 pub use outcome::{

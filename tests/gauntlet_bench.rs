@@ -83,7 +83,8 @@ fn a_window_of_256_peers() {
         std::hint::black_box(model.rate(std::hint::black_box(&players)));
     });
     let theirs = openskill();
-    println!("| work | time or size | beside |");
+    // On a line of its own, whatever stands before it.
+    println!("\n| work | time or size | beside |");
     println!("|---|---|---|");
     println!(
         "| Plackett-Luce of 256 players | {:.0} microseconds | openskill.py {theirs:.1} ms, {:.0} times |",

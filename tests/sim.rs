@@ -162,6 +162,12 @@ fn what_is_wrong_with_a_scenario_is_named() {
         ),
         ("kind = \"random\"", "kind = \"random\"\nfails = 2.0", "the scenario's peers.fails must be 0 to 1"),
         ("kind = \"random\"", "kind = \"nobody\"", "not a scenario"),
+        (
+            "kind = \"random\"",
+            "kind = \"random\"\ncuont = 3",
+            "the scenario's peers of kind `random` have no `cuont`",
+        ),
+        ("count = 4", "cuont = 4", "not a scenario"),
         ("[outer]", "[gauntlet]\nno_such_rule = 1\n[outer]", "not a scenario"),
     ];
     for (good, bad, message) in wrong {

@@ -1,10 +1,11 @@
 //! All peers of a simulation: who is registered where, and what each uploads in a window.
 
 use super::{
-    judge::{NETUID, alone, samples, sign},
+    judge::{NETUID, samples, sign},
     kinds::Kind,
     peer::{Behaviour, Body, Content, Seen, Sent, Visible, World},
     scenario::{Population, Scenario},
+    threads,
 };
 use crate::{
     compress::Demo,
@@ -13,7 +14,7 @@ use crate::{
     window::{Uid, Window},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
-use std::{collections::BTreeMap, sync::Arc, thread};
+use std::{collections::BTreeMap, sync::Arc};
 use tch::Device;
 
 /// One participant over the whole run; its hotkey changes when it registers anew.
@@ -136,7 +137,7 @@ impl Crew {
 
     /// Everybody's window: first those who do not look, then those who do.
     pub fn uploads(&mut self, world: &World, threads: usize) -> Vec<Upload> {
-        each(&mut self.members, threads, |member| {
+        registered(&mut self.members, threads, |member| {
             member.body.assigned = world.assigned(&member.body.hotkey);
             member.sent = member.behaviour.work(&mut member.body, world);
         });
@@ -153,7 +154,7 @@ impl Crew {
             }
         }
         let seen = Seen { uploads: &uploads, shared: &shared };
-        each(&mut self.members, threads, |member| {
+        registered(&mut self.members, threads, |member| {
             if member.behaviour.looks() {
                 member.sent = member.behaviour.act(&mut member.body, world, &seen);
             }
@@ -167,14 +168,10 @@ impl Crew {
 }
 
 /// Runs something for each registered member, on some threads.
-fn each(members: &mut [Member], threads: usize, work: impl Fn(&mut Member) + Sync) {
-    let part = members.len().div_ceil(threads.max(1)).max(1);
-    thread::scope(|scope| {
-        for members in members.chunks_mut(part) {
-            scope.spawn(|| {
-                alone();
-                members.iter_mut().filter(|member| member.registered.is_some()).for_each(&work);
-            });
+fn registered(members: &mut [Member], threads: usize, work: impl Fn(&mut Member) + Sync) {
+    threads::each(members, threads, |member| {
+        if member.registered.is_some() {
+            work(member);
         }
     });
 }

@@ -16,7 +16,7 @@ use crate::{
     manifest::GauntletConfig,
     window::{NetUid, PutWindow},
 };
-use std::{collections::BTreeMap, panic::resume_unwind, sync::Mutex, thread};
+use std::collections::BTreeMap;
 use tch::Device;
 
 /// The simulator's subnet.
@@ -32,39 +32,6 @@ pub struct Seen {
     pub stage1: Stage1,
     /// Its coefficients, where it was accepted.
     pub tensors: Option<Vec<SparseTensor>>,
-}
-
-/// Keeps libtorch on the thread that asks: its products are small here, and every core has peers of its own.
-pub fn alone() {
-    tch::set_num_threads(1);
-}
-
-/// Maps a list on some threads.
-pub fn shared<T: Sync, R: Send>(list: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let part = list.len().div_ceil(threads.max(1)).max(1);
-    let work = |part: &[T]| {
-        alone();
-        part.iter().map(&work).collect::<Vec<_>>()
-    };
-    thread::scope(|scope| {
-        let parts: Vec<_> = list.chunks(part).map(|part| scope.spawn(|| work(part))).collect();
-        parts.into_iter().flat_map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-    })
-}
-
-/// Works on each of a list on some threads; gives the list back with the results.
-pub fn shared_mut<T: Send, R: Send>(
-    list: Vec<T>,
-    threads: usize,
-    work: impl Fn(&mut T) -> R + Sync,
-) -> Vec<(T, R)> {
-    let list: Vec<Mutex<Option<T>>> = list.into_iter().map(|item| Mutex::new(Some(item))).collect();
-    let worked = shared(&list, threads, |item| {
-        let mut item = item.lock().ok()?.take()?;
-        let result = work(&mut item);
-        Some((item, result))
-    });
-    worked.into_iter().flatten().collect()
 }
 
 /// Stands for an sr25519 signature, which costs more than all the rest of a simulated peer's window.
@@ -168,12 +135,8 @@ impl<'a> Judge<'a> {
         judge
     }
 
-    /// Measures all objects, on as many threads as there are cores.
-    pub fn all(&self, objects: &[&Seen], threads: usize) -> Vec<Option<Measured>> {
-        shared(objects, threads, |seen| self.one(seen))
-    }
-
-    fn one(&self, seen: &Seen) -> Option<Measured> {
+    /// Measures one object; `None` if it was not accepted.
+    pub fn one(&self, seen: &Seen) -> Option<Measured> {
         let tensors = seen.tensors.as_ref()?;
         let own = data::judged(&self.seed, seen.hotkey.as_ref(), &seen.assigned, self.rules.own_sequences);
         let (signs, after) = self.moved(&[tensors.as_slice()])?;
@@ -218,14 +181,19 @@ pub fn step_of(peers: &[&[SparseTensor]], world: &World, norms: Norms) -> Option
 }
 
 /// Pairs of objects that are too much alike, as [`overlap::find`] tells them.
-pub fn overlaps(objects: &[&Seen], world: &World, rules: &GauntletConfig) -> Vec<overlap::Pair> {
+pub fn overlaps(
+    objects: &[&Seen],
+    world: &World,
+    seed: &[u8; 32],
+    rules: &GauntletConfig,
+) -> Vec<overlap::Pair> {
     let candidates: Vec<overlap::Candidate> = objects
         .iter()
         .filter_map(|seen| {
             Some(overlap::Candidate { hotkey: &seen.hotkey, tensors: seen.tensors.as_ref()?.as_slice() })
         })
         .collect();
-    overlap::find(&candidates, world.layout, &[0; 32], rules.overlap_max)
+    overlap::find(&candidates, world.layout, seed, rules.overlap_max)
 }
 
 fn losses(table: &LogProbabilities, world: &World, sequences: &[u64]) -> Vec<f64> {

@@ -9,6 +9,7 @@ use super::{
     peer::{Snapshot, World},
     scenario::{Defence, Scenario, ScenarioError},
     text::Text,
+    threads,
 };
 use crate::{
     aggregate::Norms,
@@ -31,11 +32,11 @@ const BLOCK_MS: u64 = 12_000;
 pub fn run(
     scenario: &Scenario,
     text: &Text,
-    threads: usize,
+    thread_count: usize,
     mut progress: impl FnMut(Window, f64),
 ) -> Result<History, ScenarioError> {
-    judge::alone();
-    let mut run = Run::new(scenario, text, threads)?;
+    threads::alone();
+    let mut run = Run::new(scenario, text, thread_count)?;
     for window in 0..scenario.windows {
         let loss = run.window(window);
         progress(window, loss);
@@ -96,21 +97,19 @@ impl<'a> Run<'a> {
             put,
             incentive: &incentive,
         };
-        let uploads = self.crew.uploads(&world, self.threads);
+        let mut uploads = self.crew.uploads(&world, self.threads);
         let rules = self.judges[0].0.config().clone();
         let last_step = self.scenario.outer.step(self.round.saturating_sub(1));
         let accepts =
             if self.without(Defence::PutWindow) { PutWindow { open_ms: 0, close_ms: u64::MAX } } else { put };
-        let seen: Vec<Seen> = judge::shared(&uploads, self.threads, |upload| {
+        let seen: Vec<Seen> = threads::each(&mut uploads, self.threads, |upload| {
             judge::stage1(upload, &world, accepts, &rules, last_step)
         });
-        let accepted: Vec<&Seen> = seen.iter().filter(|seen| seen.tensors.is_some()).collect();
-        let alike = judge::overlaps(&accepted, &world, &rules);
-
+        let mut accepted: Vec<&Seen> = seen.iter().filter(|seen| seen.tensors.is_some()).collect();
         // Hashes of blocks: of the first after the window, and of the first after the put window.
-        let block = |n: u64| {
-            *blake3::hash(&[world.run.as_slice(), &window.to_le_bytes(), &[n as u8]].concat()).as_bytes()
-        };
+        let block =
+            |n: u8| *blake3::hash(&[world.run.as_slice(), &window.to_le_bytes(), &[n]].concat()).as_bytes();
+        let alike = judge::overlaps(&accepted, &world, &block(0), &rules);
         let leader = self.leader();
         let hotkeys: Vec<Hotkey> = accepted.iter().map(|seen| seen.hotkey.clone()).collect();
         let set = self.judges[leader].0.aggregate_set_without(&hotkeys, &alike, rules.top_g, &block(0));
@@ -124,12 +123,12 @@ impl<'a> Run<'a> {
         let tensors: Vec<_> = chosen.values().copied().collect();
         let signs = judge::step_of(&tensors, &world, norms);
         let judge = Judge::new(&world, &rules, step, &block(1), chosen, norms);
-        let measured = judge.all(&accepted, self.threads);
+        let measured = threads::each(&mut accepted, self.threads, |seen| judge.one(seen));
         let measured: BTreeMap<&Hotkey, Measured> =
             accepted.iter().zip(measured).filter_map(|(seen, m)| Some((&seen.hotkey, m?))).collect();
 
-        let judged: Vec<_> = self.scenario.validators.iter().zip(std::mem::take(&mut self.judges)).collect();
-        let judged = judge::shared_mut(judged, self.threads, |(spec, (gauntlet, luck))| {
+        let mut judges: Vec<_> = self.scenario.validators.iter().zip(&mut self.judges).collect();
+        let records = threads::each(&mut judges, self.threads, |(spec, (gauntlet, luck))| {
             let looked_at = seen.iter().filter(|_| spec.misses == 0.0 || !luck.random_bool(spec.misses));
             let observations: Vec<Observation> = looked_at
                 .map(|seen| Observation {
@@ -139,17 +138,11 @@ impl<'a> Run<'a> {
                     aggregated: set.contains(&seen.hotkey),
                 })
                 .collect();
-            // Windows ascend.
+            // Windows ascend, so that there is no error.
             gauntlet.update_with(window, step, &observations, &alike).unwrap_or_default()
         });
-        let mut weights = Vec::new();
-        for ((_, judge), records) in judged {
-            if weights.len() == leader {
-                self.history.records(&records, self.scenario.settle);
-            }
-            weights.push(judge.0.weights());
-            self.judges.push(judge);
-        }
+        self.history.records(&records[leader], self.scenario.settle);
+        let weights: Vec<_> = self.judges.iter().map(|(gauntlet, _)| gauntlet.weights()).collect();
         let friends: Vec<Uid> =
             self.crew.members.iter().filter(|m| m.kind == super::Kind::Friend).map(|m| m.uid).collect();
         self.economy.set_weights(window, &weights, &friends);

@@ -141,6 +141,14 @@ pub enum ScenarioError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A peer has a key that neither its kind nor all peers have.
+    #[error("the scenario's peers of kind `{kind}` have no `{key}`")]
+    UnknownKey {
+        /// The kind.
+        kind: String,
+        /// The key.
+        key: String,
+    },
     /// The preset's rules cannot be read.
     #[error("the preset's rules cannot be read")]
     Preset(#[source] ManifestError),
@@ -153,7 +161,9 @@ impl ScenarioError {
     /// What to do next.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Parse(_) | Self::Value { .. } => "compare it with tests/sim/everyone.toml",
+            Self::Parse(_) | Self::Value { .. } | Self::UnknownKey { .. } => {
+                "compare it with tests/sim/everyone.toml"
+            }
             Self::Preset(_) => "this is a defect of the program; report it",
             Self::Text => "give more text with --text, or shorter sequences",
         }
@@ -194,8 +204,26 @@ impl Scenario {
         if let Some((_, field, problem)) = rules.into_iter().find(|(holds, ..)| !holds) {
             return Err(ScenarioError::Value { field, problem });
         }
+        scenario.check_keys(text)?;
         scenario.rules()?;
         Ok(scenario)
+    }
+
+    /// Finds keys of peers that nobody reads: serde cannot, where a kind's fields stand among those of all peers.
+    /// Written again, a population has every key that was read.
+    fn check_keys(&self, text: &str) -> Result<(), ScenarioError> {
+        let parse = |e| ScenarioError::Parse(Box::new(e));
+        let given: toml::Table = toml::from_str(text).map_err(parse)?;
+        let given = given.get("peers").and_then(toml::Value::as_array).into_iter().flatten();
+        for (given, read) in given.filter_map(toml::Value::as_table).zip(&self.peers) {
+            let read = toml::Table::try_from(read)
+                .map_err(|_| ScenarioError::Value { field: "peers", problem: "cannot be written" })?;
+            if let Some(key) = given.keys().find(|key| !read.contains_key(*key)) {
+                let kind = read.get("kind").and_then(toml::Value::as_str).unwrap_or_default();
+                return Err(ScenarioError::UnknownKey { kind: kind.to_owned(), key: key.clone() });
+            }
+        }
+        Ok(())
     }
 
     /// Gauntlet's constants: those of the preset `local`, the scenario's own over them, less the defences that
