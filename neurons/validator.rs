@@ -116,7 +116,7 @@ impl Validator {
         let step = self.ready.replica.next_step();
         // Decides ties and what is compared; the step cannot wait for another block.
         let opening = self.block_hash(self.ready.schedule.opening_block(window)).await?;
-        let limit = self.ready.identity.manifest.manifest.gauntlet.overlap_max;
+        let limit = self.ready.identity.manifest.manifest.gauntlet.overlap_limit();
         let alike =
             tokio::task::block_in_place(|| gathered.alike(self.ready.replica.layout(), &opening, limit));
         let chosen = self.take_step(window, &gathered, &alike, &opening).await?;

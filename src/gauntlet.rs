@@ -50,6 +50,7 @@ pub mod proof;
 pub mod rating;
 pub mod record;
 pub mod selection;
+pub mod slashing;
 pub mod stage1;
 mod state;
 pub mod sync;

@@ -3,6 +3,10 @@
 //! The leader publishes the file in its bucket and commits the file's hash on chain; a node refuses to
 //! run another. [`ManifestFile::hash`] is over the file's bytes, so comments count too.
 
+mod gauntlet;
+
+pub use gauntlet::{Bins, GauntletConfig, Proof, RatingUse, Slashing, Tiers};
+
 use crate::window::Schedule;
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Duration};
@@ -145,84 +149,6 @@ impl OuterConfig {
     }
 }
 
-/// How a peer's work is proved to be its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Proof {
-    /// The paper's: the sign of the relative improvement on own data minus that on random data.
-    Sign,
-    /// Sequence by sequence, the drop on the peer's own data by its own update minus the drop by the
-    /// other peers' updates, corrected by the same difference on random data, over its own spread.
-    Counterfactual,
-    /// None: everybody is believed. For simulations that ask what the proof is good for.
-    Off,
-}
-
-/// How the rating enters the score.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RatingUse {
-    /// The paper's: the ordinal, negative ones as 0.
-    Ordinal,
-    /// The chance to win a duel against a newcomer.
-    Duel,
-    /// Not at all. For simulations that ask what the rating is good for.
-    Off,
-}
-
-/// How peers are judged and paid. Formulas: `docs/gauntlet.md`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GauntletConfig {
-    /// Peers that are aggregated (G).
-    pub top_g: usize,
-    /// Sequences of a peer's own data that it is judged on.
-    pub own_sequences: usize,
-    /// Sequences of random data, the same for every peer of a window.
-    pub random_sequences: usize,
-    /// Step of an evaluation, as a share of the outer step.
-    pub evaluation_step: f64,
-    /// The estimator of the proof of computation.
-    pub proof: Proof,
-    /// Weight of a new observation in the moving average of the proof.
-    pub proof_alpha: f64,
-    /// `sign` only: below this average the proof counts as 0, once `proof_warmup` observations were made.
-    pub proof_threshold: f64,
-    /// Observations before a peer is known: until then it is paid in proportion to them (`counterfactual`), or
-    /// the threshold does not apply (`sign`).
-    pub proof_warmup: u64,
-    /// `counterfactual` only: what the evidence of one window is expected to be, in standard errors, of a
-    /// peer that does all its work; a few windows of a run correct it.
-    pub proof_expected: f64,
-    /// How the rating enters the score.
-    pub rating: RatingUse,
-    /// OpenSkill's initial mean.
-    pub rating_mu: f64,
-    /// OpenSkill's initial deviation.
-    pub rating_sigma: f64,
-    /// OpenSkill's spread of performances.
-    pub rating_beta: f64,
-    /// OpenSkill's drift, added to every deviation before a match.
-    pub rating_tau: f64,
-    /// Outer steps behind at which the sync score reaches 0.
-    pub sync_limit: f64,
-    /// Outer steps behind above which a peer is neither judged nor aggregated.
-    pub sync_max: f64,
-    /// Values of each tensor that a peer shows of its model.
-    pub sync_samples: usize,
-    /// Likeness of two pseudo-gradients, in excess of what is usual in the window, from which one of them
-    /// is a copy; 1 is identical, above 1 nothing is.
-    pub overlap_max: f64,
-    /// Factor on score and proof when stage 1 fails (absent, early, late, malformed, out of sync).
-    pub penalty: f64,
-    /// Windows without a valid upload after which a peer's record is forgotten.
-    pub forget_after: u64,
-    /// Exponent of the normalisation of scores into weights.
-    pub power: f64,
-    /// Windows between two settings of weights on chain.
-    pub windows_per_weights: u64,
-}
-
 /// How often the model is saved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -293,6 +219,26 @@ impl ManifestFile {
         }
     }
 
+    /// The rules of a preset's Gauntlet: `local` (ours), `templar-1` (the paper's) or `sparseloco` (the reference's
+    /// last version, over those of `templar-1`).
+    pub fn gauntlet(name: &str) -> Result<GauntletConfig, ManifestError> {
+        if name != "sparseloco" {
+            return Ok(Self::preset(name)?.manifest.gauntlet);
+        }
+        let parse = |e| ManifestError::Parse(Box::new(e));
+        let mut rules: toml::Table =
+            toml::from_str(include_str!("manifest/templar-1.toml")).map_err(parse)?;
+        let mut rules = match rules.remove("gauntlet") {
+            Some(toml::Value::Table(rules)) => rules,
+            _ => toml::Table::new(),
+        };
+        rules.extend(
+            toml::from_str::<toml::Table>(include_str!("manifest/gauntlet-sparseloco.toml"))
+                .map_err(parse)?,
+        );
+        rules.try_into().map_err(parse)
+    }
+
     /// blake3 over the file's bytes: the identity of the run.
     pub fn hash(&self) -> [u8; 32] {
         *blake3::hash(self.text.as_bytes()).as_bytes()
@@ -352,6 +298,7 @@ impl Manifest {
             (self.gauntlet.own_sequences > 1, "gauntlet.own_sequences", "must be at least 2"),
             (self.gauntlet.random_sequences > 1, "gauntlet.random_sequences", "must be at least 2"),
             (self.gauntlet.windows_per_weights > 0, "gauntlet.windows_per_weights", "must be at least 1"),
+            (self.gauntlet.tables_hold(), "gauntlet", "has a table with a value out of bounds"),
             (self.checkpoint.every_windows > 0, "checkpoint.every_windows", "must be at least 1"),
         ];
         match rules.into_iter().find(|(holds, _, _)| !holds) {

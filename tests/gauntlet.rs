@@ -9,6 +9,9 @@ use templar::{
     manifest::{GauntletConfig, ManifestFile},
 };
 
+#[path = "gauntlet/slashing.rs"]
+mod slashing;
+
 const ACCEPTED: Stage1 = Stage1::Accepted { seconds: 1, steps_behind: 0.0 };
 
 fn config(preset: &str) -> GauntletConfig {

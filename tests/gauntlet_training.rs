@@ -149,7 +149,7 @@ impl Run {
             .collect();
         let rules = self.manifest.gauntlet.clone();
         let seed = *blake3::hash(&[self.run.as_slice(), &window.to_le_bytes()].concat()).as_bytes();
-        let alike = overlap::find(&candidates, &self.layout, &seed, rules.overlap_max);
+        let alike = overlap::find(&candidates, &self.layout, &seed, rules.overlap_limit());
         let set = self.gauntlets[0].aggregate_set_without(&hotkeys, &alike, rules.top_g, &seed);
         let step = self.manifest.outer.step(window);
         let random = data::random(&seed, window, rules.random_sequences, self.sequences.training());

@@ -83,7 +83,7 @@ impl Auditor {
         if difference.is_none() {
             gauntlet.roster(&peers(&after.gauntlet));
             // The choice was made before the window was scored.
-            let limit = self.identity.manifest.manifest.gauntlet.overlap_max;
+            let limit = self.identity.manifest.manifest.gauntlet.overlap_limit();
             let alike = gathered.alike(bench.replica.layout(), &self.block_hash(opening).await?, limit);
             let choice = self.round(&directory, &gauntlet, &gathered, &alike, &round, &blocks).await?;
             let seed = self.block_hash(evaluation).await?;

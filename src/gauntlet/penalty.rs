@@ -28,6 +28,10 @@ pub enum PenaltyRule {
     Copied,
     /// Too many windows in a row without a valid upload: the peer's record was forgotten.
     Forgotten,
+    /// Too many of its last judged updates raised the loss on random data.
+    OftenHarmful,
+    /// It failed too often, or sent what is all but another's: for some windows it is nobody.
+    Naughty,
 }
 
 impl PenaltyRule {
@@ -86,6 +90,21 @@ pub fn harmful(benefits: &[f64]) -> Vec<bool> {
 /// The penalty for doing harm: the manifest's factor on score and proof.
 pub fn harmful_penalty(factor: f64) -> Penalty {
     Penalty { rule: PenaltyRule::Harmful, score_factor: factor, proof_factor: factor }
+}
+
+/// The penalty for too many negative loss scores (`slashing`): its factor on score and proof.
+pub fn often_harmful(factor: f64) -> Penalty {
+    Penalty { rule: PenaltyRule::OftenHarmful, score_factor: factor, proof_factor: factor }
+}
+
+/// The penalty for being naughty (`slashing`): no score, no proof.
+pub fn naughty() -> Penalty {
+    Penalty { rule: PenaltyRule::Naughty, score_factor: 0.0, proof_factor: 0.0 }
+}
+
+/// The penalty for being a copy in part (`slashing`): its factor on score and proof.
+pub fn copied_in_part(factor: f64) -> Penalty {
+    Penalty { rule: PenaltyRule::Copied, score_factor: factor, proof_factor: factor }
 }
 
 /// The penalty for a copy: nothing is earned in its window, which counts as one without work.

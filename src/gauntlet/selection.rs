@@ -1,6 +1,7 @@
 //! Who is aggregated, and who is judged first.
 
 use super::Hotkey;
+use crate::manifest::Bins;
 
 /// What is known of a peer that may be aggregated.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -79,6 +80,32 @@ pub fn evaluation_order(candidates: &[(Hotkey, Option<u64>)], window: u64, seed:
     order.into_iter().map(|(_, hotkey)| hotkey.clone()).collect()
 }
 
+/// Whom to judge, and in which order, where the manifest has bins: the candidates, each with its rating's ordinal and
+/// the window in which it was last judged, are split by ordinal into bins of equal size (the first ones larger by
+/// one where they do not divide), one bin is drawn, and `per_window` of it by [`evaluation_order`]'s lottery.
+/// Fewer than `bins x per_window` candidates are one bin. Source: the reference's versions from 2025 on.
+pub fn one_bin(
+    candidates: &[(Hotkey, f64, Option<u64>)],
+    bins: &Bins,
+    window: u64,
+    seed: &[u8; 32],
+) -> Vec<Hotkey> {
+    let mut ranked: Vec<_> = candidates.iter().collect();
+    ranked.sort_by(|(a, a_ordinal, _), (b, b_ordinal, _)| {
+        b_ordinal.total_cmp(a_ordinal).then_with(|| draw(seed, "bin", a).cmp(&draw(seed, "bin", b)))
+    });
+    let count = if ranked.len() < bins.bins.saturating_mul(bins.per_window) { 1 } else { bins.bins };
+    let lot = blake3::keyed_hash(seed, b"which bin");
+    let at = lot.as_bytes().iter().take(8).fold(0u64, |n, byte| n << 8 | u64::from(*byte)) % count as u64;
+    let (at, size, larger) = (at as usize, ranked.len() / count, ranked.len() % count);
+    let begin = at * size + at.min(larger);
+    let bin = &ranked[begin..begin + size + usize::from(at < larger)];
+    let bin: Vec<_> = bin.iter().map(|(hotkey, _, judged)| (hotkey.clone(), *judged)).collect();
+    let mut order = evaluation_order(&bin, window, seed);
+    order.truncate(bins.per_window);
+    order
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +139,24 @@ mod tests {
         assert_ne!(aggregate_set(&candidates, 5, &[8; 32]), first);
         candidates.push(candidates[0].clone());
         assert_eq!(aggregate_set(&candidates, 5, &SEED), first, "twice is once");
+    }
+
+    #[test]
+    fn a_bin_holds_peers_of_one_rank_and_every_bin_is_drawn() {
+        let bins = Bins { bins: 3, per_window: 2 };
+        let candidates: Vec<_> = (0..8).map(|n| (key(n), f64::from(n), Some(0))).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        for n in 0..40u8 {
+            let drawn = one_bin(&candidates, &bins, 5, blake3::hash(&[n]).as_bytes());
+            assert_eq!(drawn.len(), 2);
+            // Descending by ordinal in bins of three, three and two.
+            let bin = |hotkey: &Hotkey| (0..8).rev().position(|n| key(n) == *hotkey).unwrap() / 3;
+            assert_eq!(bin(&drawn[0]), bin(&drawn[1]));
+            seen.extend(drawn);
+        }
+        assert_eq!(seen.len(), 8);
+        assert_eq!(one_bin(&candidates[..5], &bins, 5, &SEED).len(), 2, "one bin of all five");
+        assert_eq!(one_bin(&[], &bins, 5, &SEED), []);
     }
 
     #[test]

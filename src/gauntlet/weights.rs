@@ -1,5 +1,7 @@
 //! From peer scores to weights on chain.
 
+use crate::manifest::Tiers;
+
 /// Shares of pay by power normalisation: `score^power / sum of score^power` over the positive scores, 0
 /// for the others; no unit, the sum is 1 or, where no score is positive, 0.
 ///
@@ -35,53 +37,48 @@ pub fn to_u16(shares: &[f64]) -> Vec<u16> {
         .collect()
 }
 
-/// The two tiers of pay of later reference versions: those who were aggregated and a reserve.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Tiers {
-    /// Peers of the first tier.
-    pub gather: usize,
-    /// Pay of the first of the first tier, where the last has 1; in between it falls linearly.
-    pub top_ratio: f64,
-    /// Share of all pay for the first tier.
-    pub gather_share: f64,
-    /// Peers of the second tier.
-    pub reserve: usize,
-    /// Pay of a peer of the second tier, where the one before has 1.
-    pub reserve_decay: f64,
-    /// Share of all weight that is burnt.
-    pub burn: f64,
+/// Shares of pay in two tiers, by rank: those who were aggregated and a reserve.
+///
+/// The k-th share is that of the k-th best of `positive` positive scores. First tier: linear from `top_ratio` to 1
+/// over at most `gather` ranks, `gather_share` of the pay. Second tier: `reserve_decay^k` over at most `reserve`
+/// ranks, the rest of the pay, but nobody of it earns more than half of the last of the first. The sum is `1 - burn`;
+/// the rest belongs to the slot that burns. Source: the reference's versions from 2025 on.
+pub fn tier_shares(tiers: &Tiers, positive: usize) -> Vec<f64> {
+    let pay = 1.0 - tiers.burn;
+    let gathered = positive.min(tiers.gather);
+    let step = if gathered > 1 { (tiers.top_ratio - 1.0) / (gathered - 1) as f64 } else { 0.0 };
+    let mut shares: Vec<f64> = (0..gathered).map(|k| tiers.top_ratio - step * k as f64).collect();
+    scale(&mut shares, tiers.gather_share * pay);
+
+    let reserved = (positive - gathered).min(tiers.reserve);
+    let mut reserve: Vec<f64> = (0..reserved).map(|k| tiers.reserve_decay.powi(k as i32)).collect();
+    scale(&mut reserve, (1.0 - tiers.gather_share) * pay);
+    if let (Some(first), Some(last)) = (reserve.first().copied(), shares.last().copied())
+        && first > last
+    {
+        reserve.iter_mut().for_each(|share| *share *= last / first * 0.5);
+    }
+
+    shares.extend(reserve);
+    scale(&mut shares, pay);
+    shares
 }
 
-impl Tiers {
-    /// The values of the reference's last version: 20 and 10 peers, 75 and 25 %, half burnt.
-    pub const REFERENCE: Self =
-        Self { gather: 20, top_ratio: 2.0, gather_share: 0.75, reserve: 10, reserve_decay: 0.5, burn: 0.5 };
-
-    /// Shares by rank: the k-th is that of the peer with the k-th best of `positive` positive scores.
-    /// Their sum is `1 - burn`; the rest belongs to the slot that burns.
-    ///
-    /// No preset uses it yet; it is the reference's rule from 2025 on, kept for comparison.
-    pub fn shares(&self, positive: usize) -> Vec<f64> {
-        let pay = 1.0 - self.burn;
-        let gathered = positive.min(self.gather);
-        let step = if gathered > 1 { (self.top_ratio - 1.0) / (gathered - 1) as f64 } else { 0.0 };
-        let mut shares: Vec<f64> = (0..gathered).map(|k| self.top_ratio - step * k as f64).collect();
-        scale(&mut shares, self.gather_share * pay);
-
-        let reserved = (positive - gathered).min(self.reserve);
-        let mut reserve: Vec<f64> = (0..reserved).map(|k| self.reserve_decay.powi(k as i32)).collect();
-        scale(&mut reserve, (1.0 - self.gather_share) * pay);
-        // Nobody of the second tier earns more than half of the last of the first.
-        if let (Some(first), Some(last)) = (reserve.first().copied(), shares.last().copied())
-            && first > last
-        {
-            reserve.iter_mut().for_each(|share| *share *= last / first * 0.5);
-        }
-
-        shares.extend(reserve);
-        scale(&mut shares, pay);
-        shares
+/// [`tier_shares`] for these scores, in their order; scores that are not positive have 0. Equal scores share what
+/// their ranks earn together, so that no order decides between them.
+pub fn tiered(scores: &[f64], tiers: &Tiers) -> Vec<f64> {
+    let mut ranked: Vec<usize> = (0..scores.len()).filter(|at| scores[*at] > 0.0).collect();
+    ranked.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+    let mut by_rank = tier_shares(tiers, ranked.len());
+    by_rank.resize(ranked.len(), 0.0);
+    let mut shares = vec![0.0; scores.len()];
+    let mut rank = 0;
+    for equal in ranked.chunk_by(|a, b| scores[*a] == scores[*b]) {
+        let together: f64 = by_rank[rank..rank + equal.len()].iter().sum();
+        equal.iter().for_each(|at| shares[*at] = together / equal.len() as f64);
+        rank += equal.len();
     }
+    shares
 }
 
 /// Scales values so that they add up to `sum`.
@@ -115,9 +112,27 @@ mod tests {
         assert_eq!(to_u16(&[]), [0; 0]);
     }
 
+    const REFERENCE: Tiers = Tiers {
+        gather: 20,
+        gather_share: 0.75,
+        top_ratio: 2.0,
+        reserve: 10,
+        reserve_decay: 0.5,
+        burn: 0.5,
+        burn_uid: 1,
+    };
+
+    #[test]
+    fn equal_scores_share_their_ranks() {
+        let shares = tiered(&[5.0, 0.0, 7.0, 5.0], &Tiers { gather: 3, reserve: 0, ..REFERENCE });
+        let expected = [1.25, 0.0, 2.0, 1.25].map(|x| x / 9.0);
+        assert!(shares.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{shares:?}");
+        assert_eq!(tiered(&[-1.0, f64::NAN], &REFERENCE), [0.0, 0.0]);
+    }
+
     #[test]
     fn tiers_have_the_reference_values() {
-        let shares = Tiers::REFERENCE.shares(40);
+        let shares = tier_shares(&REFERENCE, 40);
         assert_eq!(shares.len(), 30);
         for (rank, expected) in
             [(0, 0.032259), (1, 0.031410), (19, 0.016130), (20, 0.008065), (21, 0.004032), (29, 0.000016)]
@@ -125,8 +140,8 @@ mod tests {
             assert!((shares[rank] - expected).abs() < 5e-7, "rank {rank}: {}", shares[rank]);
         }
         assert!((shares.iter().sum::<f64>() - 0.5).abs() < 1e-12);
-        assert_eq!(Tiers::REFERENCE.shares(1), [0.5]);
-        assert_eq!(Tiers::REFERENCE.shares(0), [0.0; 0]);
+        assert_eq!(tier_shares(&REFERENCE, 1), [0.5]);
+        assert_eq!(tier_shares(&REFERENCE, 0), [0.0; 0]);
     }
 
     proptest! {

@@ -193,7 +193,7 @@ pub fn overlaps(
             Some(overlap::Candidate { hotkey: &seen.hotkey, tensors: seen.tensors.as_ref()?.as_slice() })
         })
         .collect();
-    overlap::find(&candidates, world.layout, seed, rules.overlap_max)
+    overlap::find(&candidates, world.layout, seed, rules.overlap_limit())
 }
 
 fn losses(table: &LogProbabilities, world: &World, sequences: &[u64]) -> Vec<f64> {

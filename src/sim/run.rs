@@ -59,7 +59,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario, text: &'a Text, threads: usize) -> Result<Self, ScenarioError> {
-        let rules = scenario.rules()?;
+        let rules = scenario.gauntlet()?;
         let shape = vec![super::bigram::SYMBOLS; 2];
         let layout = Layout::new(&[("bigram".to_owned(), shape)], &scenario.compress, rules.sync_samples)
             .map_err(|_| ScenarioError::Value { field: "compress.chunk", problem: "is too large" })?;
@@ -129,12 +129,18 @@ impl<'a> Run<'a> {
 
         let mut judges: Vec<_> = self.scenario.validators.iter().zip(&mut self.judges).collect();
         let records = threads::each(&mut judges, self.threads, |(spec, (gauntlet, luck))| {
+            // Without bins there is time for everybody.
+            let order = rules.bins.is_some().then(|| gauntlet.evaluation_order(&hotkeys, window, &block(1)));
+            let has_turn = |hotkey| order.as_ref().is_none_or(|order| order.contains(hotkey));
             let looked_at = seen.iter().filter(|_| spec.misses == 0.0 || !luck.random_bool(spec.misses));
             let observations: Vec<Observation> = looked_at
                 .map(|seen| Observation {
                     hotkey: seen.hotkey.clone(),
                     stage1: seen.stage1.clone(),
-                    evidence: measured.get(&seen.hotkey).map(|m| m.evidence.clone()),
+                    evidence: measured
+                        .get(&seen.hotkey)
+                        .filter(|_| has_turn(&seen.hotkey))
+                        .map(|m| m.evidence.clone()),
                     aggregated: set.contains(&seen.hotkey),
                 })
                 .collect();

@@ -30,7 +30,10 @@ pub struct Scenario {
     pub compress: CompressConfig,
     /// The steps.
     pub outer: OuterConfig,
-    /// Gauntlet's constants that differ from those of the preset `local`.
+    /// Whose rules: `local` (ours), `templar-1` (the paper's) or `sparseloco` (the reference's last version).
+    #[serde(default = "defaults::rules")]
+    pub rules: String,
+    /// Gauntlet's constants that differ from those of these rules.
     #[serde(default)]
     pub gauntlet: toml::Table,
     /// Defences that are taken away.
@@ -51,6 +54,9 @@ mod defaults {
     }
     pub fn one() -> usize {
         1
+    }
+    pub fn rules() -> String {
+        "local".to_owned()
     }
 }
 
@@ -149,8 +155,8 @@ pub enum ScenarioError {
         /// The key.
         key: String,
     },
-    /// The preset's rules cannot be read.
-    #[error("the preset's rules cannot be read")]
+    /// There are no such rules.
+    #[error("the scenario's rules cannot be used")]
     Preset(#[source] ManifestError),
     /// There is too little text for the sequences.
     #[error("the text has fewer than 100 sequences")]
@@ -164,7 +170,7 @@ impl ScenarioError {
             Self::Parse(_) | Self::Value { .. } | Self::UnknownKey { .. } => {
                 "compare it with tests/sim/everyone.toml"
             }
-            Self::Preset(_) => "this is a defect of the program; report it",
+            Self::Preset(_) => "name local, templar-1 or sparseloco as its rules",
             Self::Text => "give more text with --text, or shorter sequences",
         }
     }
@@ -205,7 +211,7 @@ impl Scenario {
             return Err(ScenarioError::Value { field, problem });
         }
         scenario.check_keys(text)?;
-        scenario.rules()?;
+        scenario.gauntlet()?;
         Ok(scenario)
     }
 
@@ -226,13 +232,13 @@ impl Scenario {
         Ok(())
     }
 
-    /// Gauntlet's constants: those of the preset `local`, the scenario's own over them, less the defences that
+    /// Gauntlet's constants: those of the rules named, the scenario's own over them, less the defences that
     /// are taken away.
     ///
     /// # Errors
     /// A constant that does not exist.
-    pub fn rules(&self) -> Result<GauntletConfig, ScenarioError> {
-        let preset = ManifestFile::preset("local").map_err(ScenarioError::Preset)?.manifest.gauntlet;
+    pub fn gauntlet(&self) -> Result<GauntletConfig, ScenarioError> {
+        let preset = ManifestFile::gauntlet(&self.rules).map_err(ScenarioError::Preset)?;
         let mut table = toml::Table::try_from(preset)
             .map_err(|_| ScenarioError::Value { field: "gauntlet", problem: "cannot be written" })?;
         table.extend(self.gauntlet.clone());

@@ -1,0 +1,187 @@
+//! The manifest's `[gauntlet]` table.
+
+use crate::window::Uid;
+use serde::{Deserialize, Serialize};
+
+/// How a peer's work is proved to be its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// The paper's: the sign of the relative improvement on own data minus that on random data.
+    Sign,
+    /// Sequence by sequence, the drop on the peer's own data by its own update minus the drop by the
+    /// other peers' updates, corrected by the same difference on random data, over its own spread.
+    Counterfactual,
+    /// None: everybody is believed. For simulations that ask what the proof is good for.
+    Off,
+}
+
+/// How the rating enters the score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RatingUse {
+    /// The paper's: the ordinal, negative ones as 0.
+    Ordinal,
+    /// The chance to win a duel against a newcomer.
+    Duel,
+    /// Not at all. For simulations that ask what the rating is good for.
+    Off,
+}
+
+/// How peers are judged and paid. Formulas: `docs/gauntlet.md`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GauntletConfig {
+    /// Peers that are aggregated (G).
+    pub top_g: usize,
+    /// Sequences of a peer's own data that it is judged on.
+    pub own_sequences: usize,
+    /// Sequences of random data, the same for every peer of a window.
+    pub random_sequences: usize,
+    /// Step of an evaluation, as a share of the outer step.
+    pub evaluation_step: f64,
+    /// The estimator of the proof of computation.
+    pub proof: Proof,
+    /// Weight of a new observation in the moving average of the proof.
+    pub proof_alpha: f64,
+    /// `sign` only: below this average the proof counts as 0, once `proof_warmup` observations were made.
+    pub proof_threshold: f64,
+    /// Observations before a peer is known: until then it is paid in proportion to them (`counterfactual`), or
+    /// the threshold does not apply (`sign`).
+    pub proof_warmup: u64,
+    /// `counterfactual` only: what the evidence of one window is expected to be, in standard errors, of a
+    /// peer that does all its work; a few windows of a run correct it.
+    pub proof_expected: f64,
+    /// How the rating enters the score.
+    pub rating: RatingUse,
+    /// OpenSkill's initial mean.
+    pub rating_mu: f64,
+    /// OpenSkill's initial deviation.
+    pub rating_sigma: f64,
+    /// OpenSkill's spread of performances.
+    pub rating_beta: f64,
+    /// OpenSkill's drift, added to every deviation before a match.
+    pub rating_tau: f64,
+    /// Outer steps behind at which the sync score reaches 0.
+    pub sync_limit: f64,
+    /// Outer steps behind above which a peer is neither judged nor aggregated.
+    pub sync_max: f64,
+    /// Values of each tensor that a peer shows of its model.
+    pub sync_samples: usize,
+    /// Likeness of two pseudo-gradients, in excess of what is usual in the window, from which one of them
+    /// is a copy; 1 is identical, above 1 nothing is.
+    pub overlap_max: f64,
+    /// Factor on score and proof when stage 1 fails (absent, early, late, malformed, out of sync).
+    pub penalty: f64,
+    /// Windows without a valid upload after which a peer's record is forgotten.
+    pub forget_after: u64,
+    /// Exponent of the normalisation of scores into weights.
+    pub power: f64,
+    /// Windows between two settings of weights on chain.
+    pub windows_per_weights: u64,
+    /// Pay by rank, in two tiers, in place of `power`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiers: Option<Tiers>,
+    /// Penalties by what a peer did before, in place of those for harm, for copies and of one `penalty` for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slashing: Option<Slashing>,
+    /// Who is judged where there is no time for all, in place of the lottery among everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bins: Option<Bins>,
+}
+
+/// The two tiers of pay of later reference versions: those who were aggregated and a reserve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tiers {
+    /// Peers of the first tier.
+    pub gather: usize,
+    /// Share of all pay for the first tier.
+    pub gather_share: f64,
+    /// Pay of the first of the first tier, where the last has 1; in between it falls linearly.
+    pub top_ratio: f64,
+    /// Peers of the second tier.
+    pub reserve: usize,
+    /// Pay of a peer of the second tier, where the one before has 1.
+    pub reserve_decay: f64,
+    /// Share of all weight that is burnt, and all of it where nobody has a positive score.
+    pub burn: f64,
+    /// The slot whose weight burns: the subnet owner's.
+    pub burn_uid: Uid,
+}
+
+/// What later reference versions take away for failures, by how often they happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slashing {
+    /// Factors on score and proof for the first, second, ... miss in a row; the last one for all further ones. A
+    /// miss is a window without an object that came in time.
+    pub misses: Vec<f64>,
+    /// If less than this share of the peers has an object that came in time, it is the network's fault: nobody is
+    /// punished for a miss.
+    pub success_min: f64,
+    /// Windows over which a peer's misses are counted, at most 64.
+    pub miss_windows: u32,
+    /// So many misses in them make a peer naughty.
+    pub naughty_misses: u32,
+    /// Windows for which a naughty peer has no score, is not judged and not aggregated.
+    pub naughty_windows: u64,
+    /// Likeness from which a copy loses `overlap_factor` of score and proof; from `overlap_max` on it is forgotten.
+    pub overlap_high: f64,
+    /// Factor on score and proof for such a copy.
+    pub overlap_factor: f64,
+    /// Likeness from which a copy makes a peer naughty.
+    pub overlap_mega: f64,
+    /// Judged windows over which a peer's negative loss scores are counted, at most 64.
+    pub negative_windows: u32,
+    /// More than this share of them negative costs `negative_factor`, in every window.
+    pub negative_share: f64,
+    /// Factor on score and proof for it.
+    pub negative_factor: f64,
+    /// Negative loss scores in a row after which a peer is not aggregated, until one is not negative.
+    pub exclude_after: u64,
+    /// If the loss score of this rank in the window is negative (or the worst, of fewer), everybody is bad: nobody
+    /// is punished for being negative.
+    pub everybody_bad_rank: usize,
+}
+
+/// Selection in bins by rating.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bins {
+    /// Bins of equal size, by ordinal; one of them is drawn for a window.
+    pub bins: usize,
+    /// Peers of it that are judged.
+    pub per_window: usize,
+}
+
+impl GauntletConfig {
+    /// The likeness from which two objects are looked at as one and its copy.
+    pub fn overlap_limit(&self) -> f64 {
+        self.slashing.as_ref().map_or(self.overlap_max, |rules| rules.overlap_high.min(self.overlap_max))
+    }
+
+    /// Whether the values of the optional tables are within their bounds.
+    pub(super) fn tables_hold(&self) -> bool {
+        let share = |x: f64| (0.0..=1.0).contains(&x);
+        let tiers = self.tiers.as_ref().is_none_or(|t| {
+            t.gather > 0
+                && share(t.gather_share)
+                && share(t.reserve_decay)
+                && share(t.burn)
+                && (1.0..=1e6).contains(&t.top_ratio)
+        });
+        let slashing = self.slashing.as_ref().is_none_or(|s| {
+            !s.misses.is_empty()
+                && s.misses.iter().all(|factor| share(*factor))
+                && [s.success_min, s.overlap_factor, s.negative_share, s.negative_factor]
+                    .into_iter()
+                    .all(share)
+                && (1..=64).contains(&s.miss_windows)
+                && (1..=64).contains(&s.negative_windows)
+                && s.everybody_bad_rank > 0
+                && s.exclude_after > 0
+        });
+        tiers && slashing && self.bins.as_ref().is_none_or(|b| b.bins > 0 && b.per_window > 0)
+    }
+}
