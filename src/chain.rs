@@ -26,6 +26,7 @@ mod metagraph;
 mod read;
 mod refusal;
 mod submit;
+pub mod timelock;
 mod types;
 #[cfg(test)]
 mod vectors;
