@@ -90,7 +90,8 @@ impl fmt::Display for Failure {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Network")]
 pub struct NetworkArgs {
-    /// The chain: `finney`, `test`, `local`, or a ws:// or wss:// address.
+    /// The chain: `finney`, `test`, `local`, a ws:// or wss:// address, or several with commas, the preferred one
+    /// first. BT_FALLBACK_ENDPOINTS and BT_ARCHIVE_ENDPOINTS name more.
     #[arg(
         long,
         global = true,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use templar::telemetry::{self, LogOutput};
 
 mod audit;
+mod chain;
 mod cli;
 mod devchain;
 mod failure;
@@ -43,8 +44,10 @@ enum Verb {
     Sim(sim::Args),
     /// Show the neurons of a subnet
     Metagraph(metagraph::Args),
-    /// Read the weights that validators set
+    /// Read and set the weights of validators
     Weights(weights::Args),
+    /// Compare a chain's interface with what this program knows
+    Chain(chain::Args),
     /// Explain a score: what was measured, which rule did what, how to earn more
     Why(why::Args),
     /// Repeat what a validator did and name the first difference
@@ -53,6 +56,8 @@ enum Verb {
     Scores(scores::Args),
     /// Register a hotkey on a subnet
     Register(register::Args),
+    /// Work for free TAO on a development chain
+    Faucet(register::FaucetArgs),
     /// Make and show wallets
     Wallet(wallet::Args),
     /// Run the development chain
@@ -79,10 +84,12 @@ async fn start(verb: Verb) -> Result<(), cli::Failure> {
         Verb::Sim(args) => sim::run(args).await,
         Verb::Metagraph(args) => metagraph::run(args).await,
         Verb::Weights(args) => weights::run(args).await,
+        Verb::Chain(args) => chain::run(args).await,
         Verb::Why(args) => why::run(args).await,
         Verb::Audit(args) => audit::run(args).await,
         Verb::Scores(args) => scores::run(args).await,
         Verb::Register(args) => register::run(args).await,
+        Verb::Faucet(args) => register::faucet(args).await,
         Verb::Wallet(args) => wallet::run(args).await,
         Verb::Devchain(args) => devchain::run(args).await,
         Verb::Storage(args) => storage::run(args).await,

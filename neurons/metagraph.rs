@@ -1,7 +1,7 @@
 //! `templar metagraph`: the neurons of a subnet.
 
 use templar::{
-    chain::{Chain, Metagraph, SubtensorClient, endpoint},
+    chain::{Chain, Endpoints, Metagraph, SubtensorClient},
     window::{Block, NetUid},
 };
 
@@ -36,8 +36,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 
 /// A connection to a network, by its name or URL.
 pub async fn connect(network: &str) -> Result<SubtensorClient, Failure> {
-    let url = endpoint(network).map_err(|e| e.to_failure())?;
-    SubtensorClient::connect(&url).await.map_err(|e| e.to_failure())
+    let endpoints = Endpoints::from_env(network).map_err(|e| e.to_failure())?;
+    SubtensorClient::connect_to(endpoints).await.map_err(|e| e.to_failure())
 }
 
 /// The metagraph as `--json` prints it: its own fields, and the leader's slot.

@@ -1,7 +1,9 @@
 //! `templar register`: a hotkey becomes a neuron of a subnet.
 
+use indicatif::ProgressBar;
+use std::sync::atomic::Ordering;
 use templar::{
-    chain::{Chain, ChainError},
+    chain::{Chain, ChainError, Preview, Search, SubtensorClient},
     wallet::Wallet,
     window::{NetUid, Uid},
 };
@@ -22,6 +24,12 @@ pub struct Args {
     /// The most that it may cost, in TAO; whatever it costs unless given
     #[arg(long, value_name = "TAO")]
     max_cost: Option<f64>,
+    /// Register by proof of work, with all cores, rather than pay; only some runtimes and subnets take that
+    #[arg(long, conflicts_with_all = ["max_cost", "dry_run"])]
+    pow: bool,
+    /// Show what would be signed, the price and the fee, and sign nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -29,6 +37,85 @@ pub struct Args {
     network: NetworkArgs,
     #[command(flatten)]
     wallet: WalletArgs,
+}
+
+/// Whose coldkey gets it.
+#[derive(Debug, clap::Args)]
+pub struct FaucetArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    wallet: WalletArgs,
+}
+
+/// Works for TAO.
+pub async fn faucet(args: FaucetArgs) -> Result<(), Failure> {
+    let wallet = args.wallet.open()?;
+    let coldkey = wallet.coldkey().map_err(|e| e.to_failure())?;
+    let chain = connect(&args.network.network).await?;
+    let search = Search::default();
+    let bar = Progress::show(&search);
+    let included = chain.faucet(&coldkey, &search).await;
+    bar.end();
+    included.map_err(|e| e.to_failure())?;
+    let balance = chain.balance(&coldkey.account()).await.map_err(|e| e.to_failure())?;
+    if args.json {
+        return print_json(&serde_json::json!({ "coldkey": coldkey.account(), "balance_rao": balance }));
+    }
+    print(&format!("{} has {} TAO\n", coldkey.account(), tao(balance)))
+}
+
+/// Shows a search for a proof of work, where there is a terminal.
+struct Progress {
+    bar: ProgressBar,
+    shower: tokio::task::JoinHandle<()>,
+}
+
+impl Progress {
+    fn show(search: &Search) -> Self {
+        let bar = ProgressBar::new_spinner();
+        let (shown, search) = (bar.clone(), search.clone());
+        let start = std::time::Instant::now();
+        let shower = tokio::spawn(async move {
+            loop {
+                let (tried, expected) =
+                    (search.tried.load(Ordering::Relaxed), search.difficulty.load(Ordering::Relaxed));
+                let rate = tried as f64 / start.elapsed().as_secs_f64().max(1e-3);
+                let odds = 1.0 - (-(tried as f64) / expected.max(1) as f64).exp();
+                shown.set_message(format!(
+                    "{:.1} million tries, {:.2} million a second; one in {expected} is enough, {:.0} % of searches are over by now",
+                    tried as f64 / 1e6,
+                    rate / 1e6,
+                    100.0 * odds
+                ));
+                shown.tick();
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+        });
+        Self { bar, shower }
+    }
+
+    fn end(self) {
+        self.shower.abort();
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A transaction that was not signed, as a person reads it.
+pub fn previewed(preview: &Preview) -> String {
+    format!(
+        "{}\n  arguments  {}\n  bytes      {}\n  signer     {}\n  fee        {}\n  runtime    specification {} at block {}\nnothing was signed\n",
+        preview.call,
+        preview.arguments,
+        preview.bytes,
+        preview.signer,
+        crate::weights::set::fee(preview.fee),
+        preview.spec_version,
+        preview.block
+    )
 }
 
 /// Registers the wallet's hotkey, unless it is registered already.
@@ -44,7 +131,10 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let wallet = args.wallet.open()?;
     let hotkey = wallet.hotkey_account().map_err(|e| e.to_failure())?;
     let chain = connect(&args.network.network).await?;
-    let (uid, new) = register(&chain, args.netuid, &wallet, limit).await?;
+    if args.dry_run {
+        return dry_run(&chain, &args, &wallet, limit).await;
+    }
+    let (uid, new) = register(&chain, args.netuid, &wallet, limit, args.pow).await?;
     if args.json {
         return print_json(&serde_json::json!({
             "netuid": args.netuid, "uid": uid, "hotkey": hotkey, "registered_now": new,
@@ -54,29 +144,71 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     print(&format!("{hotkey} {how} UID {uid} of subnet {}\n", args.netuid))
 }
 
+async fn dry_run(
+    chain: &SubtensorClient,
+    args: &Args,
+    wallet: &Wallet,
+    limit: Option<u64>,
+) -> Result<(), Failure> {
+    let settings = chain.hyperparameters(args.netuid).await.map_err(|e| e.to_failure())?;
+    let hotkey = wallet.hotkey_account().map_err(|e| e.to_failure())?;
+    let coldkey = wallet.coldkey_account().map_err(|e| e.to_failure())?;
+    let known = chain.uid(args.netuid, &hotkey).await.map_err(|e| e.to_failure())?;
+    let balance = chain.balance(&coldkey).await.map_err(|e| e.to_failure())?;
+    let preview =
+        chain.preview_register(args.netuid, &hotkey, limit, &coldkey).await.map_err(|e| e.to_failure())?;
+    if args.json {
+        return print_json(&serde_json::json!({
+            "price_rao": settings.burn, "limit_rao": limit, "balance_rao": balance, "registered_as": known,
+            "registration_allowed": settings.registration_allowed, "preview": preview,
+        }));
+    }
+    let already =
+        known.map_or(String::new(), |uid| format!("  NO   it is registered already, as UID {uid}\n"));
+    let open =
+        if settings.registration_allowed { "yes  the subnet takes" } else { "NO   the subnet takes no" };
+    let enough = if balance >= settings.burn { "yes" } else { "NO " };
+    print(&format!(
+        "registering costs {} TAO now\n  {open} registrations\n{already}  {enough}  the coldkey has {} TAO\n{}",
+        tao(settings.burn),
+        tao(balance),
+        previewed(&preview)
+    ))
+}
+
 /// The slot, and whether it is a new one.
 async fn register(
     chain: &dyn Chain,
     netuid: NetUid,
     wallet: &Wallet,
     limit: Option<u64>,
+    pow: bool,
 ) -> Result<(Uid, bool), Failure> {
     let settings = chain.hyperparameters(netuid).await.map_err(|e| e.to_failure())?;
     let hotkey = wallet.hotkey_account().map_err(|e| e.to_failure())?;
     if let Some(uid) = chain.uid(netuid, &hotkey).await.map_err(|e| e.to_failure())? {
         return Ok((uid, false));
     }
-    if limit.is_some_and(|limit| settings.burn > limit) {
-        let price = tao(settings.burn);
-        return Err(Failure::new(
-            Exit::Chain,
-            format!("registering costs {price} TAO, which is over --max-cost"),
-        )
-        .hint("the price falls while nobody registers: try again later, or allow more"));
+    // Before a password is asked for.
+    if let Some(limit) = limit.filter(|limit| settings.burn > *limit) {
+        return Err(ChainError::TooDear { price: settings.burn, limit }.to_failure());
     }
     let coldkey = wallet.coldkey().map_err(|e| e.to_failure())?;
-    eprintln!("registering on subnet {netuid} for {} TAO", tao(settings.burn));
-    match chain.register(netuid, &hotkey, &coldkey).await {
+    let registered = if pow {
+        eprintln!("searching for a proof of work to register on subnet {netuid} with");
+        let search = Search::default();
+        let bar = Progress::show(&search);
+        let registered = chain.register_by_work(netuid, &hotkey, &coldkey, &search).await;
+        bar.end();
+        registered
+    } else {
+        eprintln!("registering on subnet {netuid} for {} TAO", tao(settings.burn));
+        match limit {
+            Some(limit) => chain.register_within(netuid, &hotkey, limit, &coldkey).await,
+            None => chain.register(netuid, &hotkey, &coldkey).await,
+        }
+    };
+    match registered {
         Ok(uid) => Ok((uid, true)),
         // Another run of this command was faster.
         Err(ChainError::Refused { name, .. }) if name == "HotKeyAlreadyRegisteredInSubNet" => {

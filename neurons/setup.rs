@@ -98,8 +98,7 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<Ready, Failure> {
     }
     let hotkey = args.wallet.open()?.hotkey().map_err(|e| e.to_failure())?;
     let own = OwnBucket::from_env(|name| std::env::var(name).ok()).map_err(|e| e.to_failure())?;
-    let url = chain::endpoint(&args.network.network).map_err(|e| e.to_failure())?;
-    let chain: Arc<dyn Chain> = Arc::new(SubtensorClient::connect(&url).await.map_err(|e| e.to_failure())?);
+    let chain: Arc<dyn Chain> = Arc::new(connect(&args.network.network).await?);
     registered(chain.as_ref(), args.netuid, &hotkey).await?;
     let options = S3Options::default();
     let bucket: Arc<dyn Store> = Arc::new(S3Store::writer(&own.write, &own.endpoint, &options));

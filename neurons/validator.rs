@@ -10,6 +10,7 @@ use std::{
     time::Instant,
 };
 use templar::{
+    chain::{RevealState, WeightsOrder},
     gauntlet::{Evidence, overlap},
     node::{
         self, Followed, NodeError,
@@ -27,7 +28,7 @@ mod state;
 use state::State;
 
 /// Version of the scoring rules, as `set_weights` carries it: major * 10^6 + minor * 10^3 + patch.
-const VERSION_KEY: u64 = 1_000;
+pub const VERSION_KEY: u64 = 1_000;
 
 /// Flags of `templar validator`.
 #[derive(Debug, Clone, clap::Args)]
@@ -127,6 +128,7 @@ impl Validator {
         let evidence = self.evaluate(window, &gathered, &chosen, order, &seed, step).await?;
         let observations = gathered.observations(&chosen, evidence);
         self.state.score(&self.ready, window, step, &observations, &alike).await?;
+        self.reveal().await;
         self.pay(window).await;
         publish::progress(&self.ready, window, &self.state.losses, None).await;
         Ok(())
@@ -231,20 +233,48 @@ impl Validator {
         if !due && self.ready.last_window() != Some(window) {
             return;
         }
-        let (uids, weights): (Vec<u16>, Vec<u16>) = self.state.gauntlet.weights().into_iter().unzip();
-        if uids.is_empty() {
+        let weights = self.state.gauntlet.weights();
+        if weights.is_empty() {
             tracing::warn!(window, "nobody has a positive score; weights are not set");
             return;
         }
-        let identity = &self.ready.identity;
-        match identity
-            .chain
-            .set_weights(identity.netuid, &uids, &weights, VERSION_KEY, &identity.hotkey)
-            .await
-        {
-            Ok(included) => tracing::info!(window, block = included.block, peers = uids.len(), "weights set"),
+        let (identity, peers) = (&self.ready.identity, weights.len());
+        let order = WeightsOrder { netuid: identity.netuid, mechanism: 0, weights, version_key: VERSION_KEY };
+        match identity.chain.give_weights(&order, &identity.hotkey).await {
+            Ok(given) => {
+                let (block, way, opens_at) = (given.included.block, given.way, given.opens_at);
+                tracing::info!(window, block, peers, ?way, opens_at, "weights set");
+                if let Some(commit) = given.salted {
+                    self.state.keep(commit);
+                }
+            }
             Err(error) => tracing::warn!(window, %error, "weights could not be set"),
         }
+    }
+
+    /// Reveals salted commits whose time has come; the chain opens all others by itself.
+    async fn reveal(&mut self) {
+        let identity = &self.ready.identity;
+        let mut waiting = Vec::new();
+        for commit in self.state.commits() {
+            let state = identity.chain.reveal_state(&commit, &identity.account()).await;
+            match state {
+                Ok(RevealState::Due) => {
+                    match identity.chain.reveal_weights(&commit, &identity.hotkey).await {
+                        Ok(included) => tracing::info!(block = included.block, "weights revealed"),
+                        Err(error) => {
+                            tracing::warn!(%error, "weights could not be revealed; trying again");
+                            waiting.push(commit);
+                        }
+                    }
+                }
+                Ok(RevealState::Gone) => {
+                    tracing::warn!(block = commit.block, "the time to reveal a commit is over");
+                }
+                Ok(RevealState::Early) | Err(_) => waiting.push(commit),
+            }
+        }
+        self.state.set_commits(waiting);
     }
 
     /// The hash of the first block after the put window: it did not exist while uploads could change, so

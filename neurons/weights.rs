@@ -1,5 +1,7 @@
 //! `templar weights`: what validators set.
 
+pub mod set;
+
 use templar::{
     chain::{Chain, ChainError, WeightSetting},
     window::{Block, NetUid, Uid},
@@ -26,6 +28,10 @@ pub struct Args {
 enum Verb {
     /// Every setting of weights in a range of blocks, with the vector as it stood at that block
     History(History),
+    /// Set weights by hand, by the path that the subnet takes
+    Set(set::Set),
+    /// Reveal salted commits whose time has come
+    Reveal(set::Reveal),
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,7 +57,11 @@ struct History {
 
 /// Prints the history.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let Verb::History(args) = args.verb;
+    let args = match args.verb {
+        Verb::History(args) => args,
+        Verb::Set(args) => return set::set(args).await,
+        Verb::Reveal(args) => return set::reveal(args).await,
+    };
     if let (Some(from), Some(to)) = (args.from, args.to)
         && from > to
     {

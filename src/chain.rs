@@ -21,16 +21,22 @@ mod endpoint;
 mod error;
 mod heads;
 mod history;
+pub mod interface;
 mod link;
 mod metagraph;
+mod pool;
+mod preview;
 mod read;
 mod refusal;
+mod registration;
+mod setting;
 mod submit;
 pub mod timelock;
 mod types;
 #[cfg(test)]
 mod vectors;
 mod weights;
+pub mod work;
 
 use std::collections::BTreeMap;
 
@@ -38,8 +44,11 @@ use async_trait::async_trait;
 
 pub use client::SubtensorClient;
 pub use commitment::{MAX_FIELD_BYTES, MAX_FIELDS};
-pub use endpoint::{NETWORKS, endpoint};
+pub use endpoint::{Endpoints, NETWORKS, endpoint};
 pub use error::ChainError;
+pub use preview::{Interface, Preview};
+pub use registration::Search;
+pub use setting::{Check, Plan, RevealState, SaltedCommit, Way, WeightsGiven, WeightsOrder};
 pub use types::{
     AdminCall, Head, Heads, Hyperparameters, Included, Metagraph, Neuron, RAO_PER_TAO, WeightSetting,
 };
@@ -125,7 +134,8 @@ pub trait Chain: Send + Sync {
         signer: &Keypair,
     ) -> Result<Included, ChainError>;
 
-    /// Sets the weights of the hotkey `signer`. The chain scales them so that the largest is 65535.
+    /// Sets the weights of the hotkey `signer` plainly, whatever the subnet's settings are: [`Self::give_weights`]
+    /// looks at them. The chain scales the weights so that the largest is 65535.
     async fn set_weights(
         &self,
         netuid: NetUid,
@@ -135,6 +145,27 @@ pub trait Chain: Send + Sync {
         signer: &Keypair,
     ) -> Result<Included, ChainError>;
 
+    /// What [`Self::give_weights`] would do now: the path, and each of the chain's rules with what was found.
+    async fn plan_weights(&self, order: &WeightsOrder, hotkey: &AccountId) -> Result<Plan, ChainError>;
+
+    /// Sets weights by the path that the subnet takes: plainly, or by a commit. Whatever can be known before is
+    /// checked before anything is signed.
+    ///
+    /// # Errors
+    /// [`ChainError::TooSoon`] inside of the rate limit; [`ChainError::Refused`] with the name that the chain would
+    /// give.
+    async fn give_weights(&self, order: &WeightsOrder, signer: &Keypair) -> Result<WeightsGiven, ChainError>;
+
+    /// Where a salted commit stands.
+    async fn reveal_state(
+        &self,
+        commit: &SaltedCommit,
+        hotkey: &AccountId,
+    ) -> Result<RevealState, ChainError>;
+
+    /// Reveals a salted commit.
+    async fn reveal_weights(&self, commit: &SaltedCommit, signer: &Keypair) -> Result<Included, ChainError>;
+
     /// Registers a hotkey on a subnet, paid by the coldkey; returns its slot.
     async fn register(
         &self,
@@ -142,6 +173,36 @@ pub trait Chain: Send + Sync {
         hotkey: &AccountId,
         coldkey: &Keypair,
     ) -> Result<Uid, ChainError>;
+
+    /// [`Self::register`], for `limit` rao at most.
+    ///
+    /// # Errors
+    /// [`ChainError::TooDear`] if it costs more.
+    async fn register_within(
+        &self,
+        netuid: NetUid,
+        hotkey: &AccountId,
+        limit: u64,
+        coldkey: &Keypair,
+    ) -> Result<Uid, ChainError>;
+
+    /// Registers a hotkey by proof of work; `search` shows how far that is.
+    ///
+    /// # Errors
+    /// [`ChainError::Missing`] where the runtime has no such thing.
+    async fn register_by_work(
+        &self,
+        netuid: NetUid,
+        hotkey: &AccountId,
+        coldkey: &Keypair,
+        search: &Search,
+    ) -> Result<Uid, ChainError>;
+
+    /// TAO from a development chain's faucet, by proof of work.
+    ///
+    /// # Errors
+    /// [`ChainError::Missing`] on every other chain.
+    async fn faucet(&self, coldkey: &Keypair, search: &Search) -> Result<Included, ChainError>;
 
     /// Stakes `rao` of the coldkey's TAO to a hotkey on a subnet; 0 is the root.
     async fn add_stake(

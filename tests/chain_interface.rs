@@ -1,123 +1,14 @@
 //! Everything that templar asks of a chain has, in the bindings' metadata, the shape that it has on the main network.
 //!
-//! `fixtures/mainnet-interface.txt` states the main network's shapes in this project's own form. It is made
+//! `src/chain/interface/stated.txt` states the main network's shapes in this project's own form. It is made
 //! from, and where that file is present checked against, the main network's metadata (specification 365).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-#[path = "chain_interface/shape.rs"]
-mod shape;
-
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 
 use subxt::Metadata;
-
-/// Calls that are sent.
-const CALLS: &[(&str, &[&str])] = &[
-    ("SubtensorModule", &["set_weights", "burned_register", "add_stake", "register_network", "start_call"]),
-    ("Commitments", &["set_commitment"]),
-    ("Balances", &["transfer_keep_alive"]),
-    ("Sudo", &["sudo"]),
-    (
-        "AdminUtils",
-        &[
-            "sudo_set_admin_freeze_window",
-            "sudo_set_tempo",
-            "sudo_set_weights_set_rate_limit",
-            "sudo_set_weights_version_key",
-            "sudo_set_commit_reveal_weights_enabled",
-            "sudo_set_immunity_period",
-            "sudo_set_min_allowed_weights",
-            "sudo_set_max_allowed_uids",
-            "sudo_set_max_allowed_validators",
-            "sudo_set_stake_threshold",
-            "sudo_set_network_registration_allowed",
-            "sudo_set_min_burn",
-            "sudo_set_max_burn",
-            "sudo_set_subtoken_enabled",
-        ],
-    ),
-];
-
-/// Storage that is read.
-const STORAGE: &[(&str, &[&str])] = &[
-    ("System", &["Account", "Events"]),
-    ("Timestamp", &["Now"]),
-    ("Commitments", &["CommitmentOf"]),
-    (
-        "SubtensorModule",
-        &[
-            "NetworksAdded",
-            "SubnetworkN",
-            "Keys",
-            "Uids",
-            "Owner",
-            "Tempo",
-            "TaoWeight",
-            "Active",
-            "ValidatorPermit",
-            "Consensus",
-            "Incentive",
-            "Dividends",
-            "ValidatorTrust",
-            "Emission",
-            "LastUpdate",
-            "BlockAtRegistration",
-            "TotalHotkeyAlpha",
-            "Weights",
-            "WeightsSetRateLimit",
-            "WeightsVersionKey",
-            "CommitRevealWeightsEnabled",
-            "MinAllowedWeights",
-            "MaxAllowedUids",
-            "MaxAllowedValidators",
-            "ImmunityPeriod",
-            "NetworkRegistrationAllowed",
-            "Burn",
-            "StakeThreshold",
-            "SubtokenEnabled",
-            "SubnetOwner",
-        ],
-    ),
-];
-
-/// Events that are understood.
-const EVENTS: &[(&str, &[&str])] = &[
-    ("System", &["ExtrinsicSuccess", "ExtrinsicFailed"]),
-    ("Sudo", &["Sudid"]),
-    ("SubtensorModule", &["WeightsSet", "NeuronRegistered", "NetworkAdded"]),
-];
-
-/// Errors that have a hint of their own.
-const ERRORS: &[(&str, &[&str])] = &[
-    (
-        "SubtensorModule",
-        &[
-            "SettingWeightsTooFast",
-            "NotEnoughStakeToSetWeights",
-            "NeuronNoValidatorPermit",
-            "HotKeyNotRegisteredInSubNet",
-            "HotKeyNotRegisteredInNetwork",
-            "HotKeyAlreadyRegisteredInSubNet",
-            "NonAssociatedColdKey",
-            "SubnetNotExists",
-            "MechanismDoesNotExist",
-            "SubNetRegistrationDisabled",
-            "NoNeuronIdAvailable",
-            "NotEnoughBalanceToStake",
-            "AmountTooLow",
-            "SubtokenDisabled",
-            "HotKeyAccountNotExists",
-            "CommitRevealEnabled",
-            "IncorrectWeightVersionKey",
-            "AdminActionProhibitedDuringWeightsWindow",
-        ],
-    ),
-    ("Commitments", &["AccountNotAllowedCommit", "SpaceLimitExceeded"]),
-    ("Balances", &["InsufficientBalance"]),
-    ("Sudo", &["RequireSudo"]),
-    ("AdminUtils", &["SubnetDoesNotExist"]),
-];
+use templar::chain::interface::{self, Verdict};
 
 /// Where the bindings may differ from the main network, and why. `docs/chain-interface.md` says the same.
 const DIFFERENCES: &[(&str, &str)] = &[(
@@ -133,37 +24,14 @@ fn bindings() -> Metadata {
     Metadata::decode_from(&fs::read(path("metadata/subnet.scale")).unwrap()).unwrap()
 }
 
-/// An item's shape, by its pallet and its name.
-type Shape = fn(&Metadata, &str, &str) -> Option<String>;
-
 /// Every item and its shape, by the item's name.
 fn interface(metadata: &Metadata) -> BTreeMap<String, String> {
-    let mut lines = BTreeMap::new();
-    let kinds: [(&str, _, Shape); 4] = [
-        ("call", CALLS, shape::call),
-        ("storage", STORAGE, shape::storage),
-        ("event", EVENTS, shape::event),
-        ("error", ERRORS, shape::error),
-    ];
-    for (kind, pallets, describe) in kinds {
-        for (pallet, names) in pallets {
-            for name in *names {
-                let shape = describe(metadata, pallet, name).unwrap_or_else(|| "missing".to_owned());
-                lines.insert(format!("{kind} {pallet}.{name}"), shape);
-            }
-        }
-    }
-    lines.insert("transaction extensions".to_owned(), shape::extensions(metadata));
-    lines
+    let found = interface::found(metadata).into_iter();
+    found.map(|(item, shape)| (item, shape.unwrap_or_else(|| "missing".to_owned()))).collect()
 }
 
 fn stated() -> BTreeMap<String, String> {
-    let text = fs::read_to_string(path("tests/fixtures/mainnet-interface.txt")).unwrap();
-    text.lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty())
-        .map(|line| line.split_once(" = ").unwrap())
-        .map(|(item, shape)| (item.to_owned(), shape.to_owned()))
-        .collect()
+    interface::stated().into_iter().map(|(item, shape)| (item.to_owned(), shape.to_owned())).collect()
 }
 
 #[test]
@@ -209,7 +77,7 @@ fn the_stated_shapes_are_the_main_networks() {
         for (item, shape) in &found {
             let _ = writeln!(text, "{item} = {shape}");
         }
-        fs::write(path("tests/fixtures/mainnet-interface.txt"), text).unwrap();
+        fs::write(path("src/chain/interface/stated.txt"), text).unwrap();
     }
     assert!(!found.values().any(|shape| shape == "missing"), "{found:#?}");
     assert_eq!(found, stated());
@@ -223,17 +91,22 @@ fn the_bindings_are_those_of_the_development_chain() {
     assert!(file == templar_devchain::metadata(), "metadata/subnet.scale is out of date");
 }
 
-/// The lists above are complete: what `src/chain` names, they name.
+/// The lists are complete: what `src/chain` names, they name.
 #[test]
 fn every_binding_in_use_is_compared() {
-    let sources: String = fs::read_dir(path("src/chain"))
-        .unwrap()
-        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
-        .collect();
+    let mut sources = String::new();
+    let mut folders = vec![path("src/chain")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            match entry.is_dir() {
+                true => folders.push(entry),
+                false => sources += &fs::read_to_string(entry).unwrap(),
+            }
+        }
+    }
     let metadata = bindings();
-    let listed = |list: &[(&str, &[&str])], pallet: &str, name: &str| {
-        list.iter().any(|(listed, names)| *listed == pallet && names.contains(&name))
-    };
+    let known: Vec<String> = interface::compare(&metadata).into_iter().map(|item| item.item).collect();
+    let listed = |kind: &str, pallet: &str, name: &str| known.contains(&format!("{kind} {pallet}.{name}"));
     let mut unlisted = Vec::new();
     for pallet in metadata.pallets() {
         let name = pallet.name();
@@ -242,20 +115,20 @@ fn every_binding_in_use_is_compared() {
             let short = format!("storage{method}");
             let long = format!("{}(){method}", snake(name));
             let used = sources.contains(&long) || name == "SubtensorModule" && sources.contains(&short);
-            if used && !listed(STORAGE, name, entry.name()) {
+            if used && !listed("storage", name, entry.name()) {
                 unlisted.push(format!("storage {name}.{}", entry.name()));
             }
         }
         for call in pallet.call_variants().into_iter().flatten() {
             let sent = format!("tx().{}().{}(", snake(name), call.name);
             let set = format!("Setter::{} ", call.name);
-            if (sources.contains(&sent) || sources.contains(&set)) && !listed(CALLS, name, &call.name) {
+            if (sources.contains(&sent) || sources.contains(&set)) && !listed("call", name, &call.name) {
                 unlisted.push(format!("call {name}.{}", call.name));
             }
         }
         for event in pallet.event_variants().into_iter().flatten() {
             let used = sources.contains(&format!("{}::events::{}", snake(name), event.name));
-            if used && !listed(EVENTS, name, &event.name) {
+            if used && !listed("event", name, &event.name) {
                 unlisted.push(format!("event {name}.{}", event.name));
             }
         }
@@ -272,4 +145,21 @@ fn snake(name: &str) -> String {
         text.extend(c.to_lowercase());
     }
     text
+}
+
+#[test]
+fn a_chain_that_is_as_stated_passes_and_one_that_is_not_is_named() {
+    let items = interface::compare(&bindings());
+    let wrong: Vec<_> =
+        items.iter().filter(|i| matches!(i.verdict, Verdict::Missing | Verdict::Differs)).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // The metadata of another chain's runtime: everything of Bittensor's is missing, nothing panics.
+    let mut bytes = fs::read(path("metadata/subnet.scale")).unwrap();
+    let name = b"SubtensorModule";
+    while let Some(at) = bytes.windows(name.len()).position(|window| window == name) {
+        bytes[at] = b'X';
+    }
+    let items = interface::compare(&Metadata::decode_from(&bytes).unwrap());
+    let missing = items.iter().filter(|item| item.verdict == Verdict::Missing).count();
+    assert!(missing > 30, "{missing}");
 }

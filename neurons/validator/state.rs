@@ -1,9 +1,13 @@
 //! What a validator remembers: Gauntlet's state, the score log and the loss curve, all on disk.
 
-use crate::setup::Ready;
+use crate::{
+    setup::Ready,
+    weights::set::{read_commits, write_commits},
+};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use templar::{
+    chain::SaltedCommit,
     gauntlet::{Gauntlet, Observation, Peer, overlap},
     node::{self, NodeError, StateRecord},
     report::LossPoint,
@@ -65,6 +69,35 @@ impl State {
             }
             Err(source) => Err(file(&path, source)),
         }
+    }
+
+    /// Salted weight commits that wait to be revealed.
+    pub fn commits(&self) -> Vec<SaltedCommit> {
+        read_commits(&self.commits_path()).unwrap_or_else(|error| {
+            tracing::warn!(%error, "weight commits on disk are lost");
+            Vec::new()
+        })
+    }
+
+    /// Replaces those commits. A failure is told: a commit that is lost is never revealed.
+    pub fn set_commits(&self, commits: Vec<SaltedCommit>) {
+        if commits.is_empty() && !self.commits_path().exists() {
+            return;
+        }
+        if let Err(error) = write_commits(&self.commits_path(), &commits) {
+            tracing::warn!(%error, "weight commits could not be kept");
+        }
+    }
+
+    /// Keeps one more.
+    pub fn keep(&self, commit: SaltedCommit) {
+        let mut commits = self.commits();
+        commits.push(commit);
+        self.set_commits(commits);
+    }
+
+    fn commits_path(&self) -> PathBuf {
+        self.path.with_file_name("weight-commits.json")
     }
 
     /// Tells Gauntlet who is registered; whoever took over a slot starts from nothing.

@@ -11,8 +11,8 @@ use templar_metadata::api;
 use url::Url;
 
 use super::{
-    AdminCall, Chain, ChainError, Head, Heads, Hyperparameters, Included, Metagraph, WeightSetting,
-    commitment, heads, history,
+    AdminCall, Chain, ChainError, Endpoints, Head, Heads, Hyperparameters, Included, Metagraph, Plan,
+    RevealState, SaltedCommit, Search, WeightSetting, WeightsGiven, WeightsOrder, commitment, heads, history,
     link::Link,
     metagraph::{self, theirs},
     read::Reader,
@@ -27,7 +27,29 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct SubtensorClient {
     link: Arc<Link>,
+    archive: Arc<Archive>,
     turns: Arc<Turns>,
+}
+
+/// The endpoints with old states; connected to when they are needed.
+#[derive(Debug)]
+struct Archive {
+    endpoints: Vec<Url>,
+    link: tokio::sync::OnceCell<Link>,
+}
+
+impl Archive {
+    fn new(endpoints: Vec<Url>) -> Self {
+        Self { endpoints, link: tokio::sync::OnceCell::new() }
+    }
+
+    /// The connection; none where there are no endpoints.
+    async fn link(&self) -> Result<Option<&Link>, ChainError> {
+        if self.endpoints.is_empty() {
+            return Ok(None);
+        }
+        self.link.get_or_try_init(|| Link::connect(self.endpoints.clone())).await.map(Some)
+    }
 }
 
 impl SubtensorClient {
@@ -37,8 +59,17 @@ impl SubtensorClient {
     /// [`ChainError::Connect`] if nobody answers there within seconds. A connection that is lost later is made
     /// again for as long as it takes.
     pub async fn connect(endpoint: &Url) -> Result<Self, ChainError> {
-        let link = Link::connect(endpoint).await?;
-        Ok(Self { link: Arc::new(link), turns: Arc::default() })
+        Self::connect_to(Endpoints { main: vec![endpoint.clone()], archive: Vec::new() }).await
+    }
+
+    /// Connects to the first of several endpoints that answers. When it breaks, the next one takes over; what none
+    /// of them has the state for is asked of an archive.
+    ///
+    /// # Errors
+    /// As [`Self::connect`], if none answers.
+    pub async fn connect_to(endpoints: Endpoints) -> Result<Self, ChainError> {
+        let link = Arc::new(Link::connect(endpoints.main).await?);
+        Ok(Self { link, archive: Arc::new(Archive::new(endpoints.archive)), turns: Arc::default() })
     }
 
     /// The endpoint, as it may be shown.
@@ -51,11 +82,28 @@ impl SubtensorClient {
         self.link.client.genesis_hash().0
     }
 
-    async fn reader(&self, at: Option<Block>) -> Result<Reader<'_>, ChainError> {
-        Reader::new(&self.link, self.link.locate(at).await?).await
+    pub(super) async fn reader(&self, at: Option<Block>) -> Result<Reader<'_>, ChainError> {
+        let head = self.link.locate(at).await?;
+        match Reader::new(&self.link, head).await {
+            Err(error @ ChainError::Pruned { .. }) => match self.archive.link().await? {
+                Some(archive) => Reader::new(archive, head).await,
+                None => Err(error),
+            },
+            reader => reader,
+        }
     }
 
-    async fn submit<C>(
+    /// A runtime's function, its arguments and its answer SCALE-encoded.
+    pub(super) async fn call_runtime(&self, function: &str, arguments: &[u8]) -> Result<Vec<u8>, ChainError> {
+        let link = &self.link;
+        link.ask(function, || link.rpc.state_call(function, Some(arguments), None)).await
+    }
+
+    pub(super) async fn link_head(&self) -> Result<Head, ChainError> {
+        self.link.head().await
+    }
+
+    pub(super) async fn submit<C>(
         &self,
         call: &'static str,
         payload: StaticPayload<C>,
@@ -166,6 +214,26 @@ impl Chain for SubtensorClient {
         Ok(self.submit(call, payload, signer).await?.included)
     }
 
+    async fn plan_weights(&self, order: &WeightsOrder, hotkey: &AccountId) -> Result<Plan, ChainError> {
+        self.plan(order, hotkey).await
+    }
+
+    async fn give_weights(&self, order: &WeightsOrder, signer: &Keypair) -> Result<WeightsGiven, ChainError> {
+        self.give(order, signer).await
+    }
+
+    async fn reveal_state(
+        &self,
+        commit: &SaltedCommit,
+        hotkey: &AccountId,
+    ) -> Result<RevealState, ChainError> {
+        self.stands(commit, hotkey).await
+    }
+
+    async fn reveal_weights(&self, commit: &SaltedCommit, signer: &Keypair) -> Result<Included, ChainError> {
+        self.reveal(commit, signer).await
+    }
+
     async fn register(
         &self,
         netuid: NetUid,
@@ -177,6 +245,30 @@ impl Chain for SubtensorClient {
         let settled = self.submit(call, payload, coldkey).await?;
         let event = settled.find::<api::subtensor_module::events::NeuronRegistered>()?;
         event.map(|event| event.1).ok_or_else(|| no_event("NeuronRegistered"))
+    }
+
+    async fn register_within(
+        &self,
+        netuid: NetUid,
+        hotkey: &AccountId,
+        limit: u64,
+        coldkey: &Keypair,
+    ) -> Result<Uid, ChainError> {
+        self.pay_for_slot(netuid, hotkey, limit, coldkey).await
+    }
+
+    async fn register_by_work(
+        &self,
+        netuid: NetUid,
+        hotkey: &AccountId,
+        coldkey: &Keypair,
+        search: &Search,
+    ) -> Result<Uid, ChainError> {
+        self.work_for_slot(netuid, hotkey, coldkey, search).await
+    }
+
+    async fn faucet(&self, coldkey: &Keypair, search: &Search) -> Result<Included, ChainError> {
+        self.work_for_tao(coldkey, search).await
     }
 
     async fn add_stake(

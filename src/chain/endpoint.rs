@@ -30,6 +30,47 @@ pub fn endpoint(network: &str) -> Result<Url, ChainError> {
     }
 }
 
+/// The endpoints of one chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Those to use, the preferred one first.
+    pub main: Vec<Url>,
+    /// Those that keep the states of old blocks, for what the others have thrown away.
+    pub archive: Vec<Url>,
+}
+
+impl Endpoints {
+    /// From a list with commas of what [`endpoint`] takes, and lists of fallbacks and of archives, which may be empty.
+    ///
+    /// # Errors
+    /// [`ChainError::UnknownNetwork`] for the first that is neither a name nor a URL.
+    pub fn parse(main: &str, fallbacks: &str, archives: &str) -> Result<Self, ChainError> {
+        let list = |text: &str| -> Result<Vec<Url>, ChainError> {
+            text.split(',').filter(|part| !part.trim().is_empty()).map(endpoint).collect()
+        };
+        let mut main = list(main)?;
+        if main.is_empty() {
+            return Err(ChainError::UnknownNetwork { given: String::new() });
+        }
+        main.extend(list(fallbacks)?);
+        Ok(Self { main, archive: list(archives)? })
+    }
+
+    /// [`Self::parse`], with the fallbacks and archives of the environment: `BT_FALLBACK_ENDPOINTS`,
+    /// `BT_ARCHIVE_ENDPOINTS`. The main network has an archive by itself.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn from_env(main: &str) -> Result<Self, ChainError> {
+        let text = |name| std::env::var(name).unwrap_or_default();
+        let mut archives = text("BT_ARCHIVE_ENDPOINTS");
+        if archives.is_empty() && main.trim() == "finney" {
+            archives = "archive".to_owned();
+        }
+        Self::parse(main, &text("BT_FALLBACK_ENDPOINTS"), &archives)
+    }
+}
+
 /// The endpoint as it may be shown: without user, password and query, which may hold an access key.
 pub(crate) fn shown(url: &Url) -> String {
     let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
@@ -54,6 +95,18 @@ mod tests {
         ] {
             assert_eq!(shown(&endpoint(given).unwrap()), shown_as, "{given}");
         }
+    }
+
+    #[test]
+    fn lists_have_an_order() {
+        let both = Endpoints::parse("ws://a:1, local", "wss://b", "").unwrap();
+        assert_eq!(
+            both.main.iter().map(shown).collect::<Vec<_>>(),
+            ["ws://a:1", "ws://127.0.0.1:9944", "wss://b"]
+        );
+        assert!(both.archive.is_empty());
+        assert!(Endpoints::parse(" ,", "wss://b", "").is_err());
+        assert!(Endpoints::parse("local", "nowhere", "").is_err());
     }
 
     #[test]

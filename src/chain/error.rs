@@ -80,6 +80,16 @@ pub enum ChainError {
         /// Pallet and name.
         item: String,
     },
+    /// A call takes other arguments than it did: what would be signed could mean something else.
+    #[error("the chain's {item} takes {found}, and this program knows {stated}: it is not signed")]
+    Reshaped {
+        /// Pallet and name.
+        item: String,
+        /// The arguments that this program knows.
+        stated: String,
+        /// Those of the live runtime.
+        found: String,
+    },
     /// What the chain stores has another shape than expected.
     #[error("cannot understand the chain's {item}: {reason}")]
     Decode {
@@ -110,6 +120,24 @@ pub enum ChainError {
         /// The reason by its name in the runtime, for example `SettingWeightsTooFast`.
         name: String,
     },
+    /// A slot costs more than was allowed. Nothing was sent.
+    #[error("registering costs {} TAO now, and no more than {} was allowed", tao(*price), tao(*limit))]
+    TooDear {
+        /// The price, rao.
+        price: u64,
+        /// The most that was allowed, rao.
+        limit: u64,
+    },
+    /// The subnet's rate limit has not passed. Nothing was sent.
+    #[error("{call} is too soon: not before block {block}, {blocks} blocks from now")]
+    TooSoon {
+        /// The call.
+        call: &'static str,
+        /// The first block in which it may be.
+        block: Block,
+        /// How many blocks from the newest that is.
+        blocks: u64,
+    },
     /// A transaction fell out of the pool, or its time ran out, before it was in a block.
     #[error("{call} did not get into a block: {reason}")]
     NotIncluded {
@@ -126,6 +154,11 @@ pub enum ChainError {
         /// The rule.
         reason: String,
     },
+}
+
+/// Rao as TAO, for messages.
+fn tao(rao: u64) -> String {
+    format!("{}", rao as f64 / super::RAO_PER_TAO as f64)
 }
 
 impl ChainError {
@@ -148,6 +181,7 @@ impl ChainError {
             Self::Pruned { .. } => {
                 "use an archive node: --network archive, or a node of your own with all states"
             }
+            Self::Reshaped { .. } => "update templar; `templar chain check` shows all that has changed",
             Self::Missing { .. } => {
                 "the chain runs a runtime that this version of templar does not know; update templar"
             }
@@ -161,6 +195,10 @@ impl ChainError {
                 "register it first: `templar register --netuid N --wallet COLD/HOT`"
             }
             Self::Refused { name, .. } => refusal::hint(name),
+            Self::TooDear { .. } => "the price falls while nobody registers: try again later, or allow more",
+            Self::TooSoon { .. } => {
+                "wait: the subnet's rate limit counts from the last weights, or from registration"
+            }
             Self::NotIncluded { .. } => "nothing was done on chain; try again",
             Self::Invalid { .. } => "correct the arguments; nothing was sent",
         }
@@ -185,6 +223,9 @@ impl ChainError {
                 | Self::NotRegistered { .. }
                 | Self::Refused { .. }
                 | Self::NotIncluded { .. }
+                | Self::TooSoon { .. }
+                | Self::TooDear { .. }
+                | Self::Reshaped { .. }
                 | Self::Invalid { .. }
         )
     }

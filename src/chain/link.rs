@@ -1,25 +1,18 @@
 //! The connection to a node: made again when it is lost, and no request waits for ever.
 
-use std::{
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use subxt::{
     OnlineClient, PolkadotConfig,
     backend::{BlockRef, LegacyBackend},
     config::RpcConfigFor,
     error::{BackendError, OnlineClientAtBlockError, OnlineClientError, RpcError},
-    rpcs::{self, LegacyRpcMethods, client::reconnecting_rpc_client},
+    rpcs::{self, LegacyRpcMethods},
     utils::H256,
 };
 use url::Url;
 
-use super::{ChainError, Head, endpoint::shown};
+use super::{ChainError, Head, pool::Pool};
 use crate::window::Block;
 
 /// The chain's types: addresses, signatures, header and extrinsic are those of Polkadot's family.
@@ -27,12 +20,8 @@ pub(super) type Config = PolkadotConfig;
 /// A client that sees one block, with the metadata of that block's runtime.
 pub(super) type AtBlock = subxt::client::OnlineClientAtBlock<Config>;
 
-/// How long making a connection may take.
-const CONNECT: Duration = Duration::from_secs(15);
 /// How long one request may take, a reconnection in its midst included.
 pub(super) const REQUEST: Duration = Duration::from_secs(30);
-/// The longest pause between two tries to reconnect.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A connection, and what asks through it.
 #[derive(Debug)]
@@ -43,39 +32,14 @@ pub(super) struct Link {
     pub(super) client: OnlineClient<Config>,
 }
 
-/// No second try before the first connection stands, since the caller waits for the answer; then one after
-/// another for ever, with growing pauses, since a node that restarts comes back.
-#[derive(Debug, Clone)]
-struct Pauses {
-    connected: Arc<AtomicBool>,
-    next: Duration,
-}
-
-impl Iterator for Pauses {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let pause = self.next;
-        self.next = (pause * 2).min(LONGEST_PAUSE);
-        self.connected.load(Ordering::Relaxed).then_some(pause)
-    }
-}
-
 impl Link {
-    pub(super) async fn connect(url: &Url) -> Result<Self, ChainError> {
-        let endpoint = shown(url);
+    /// Connects to the first of the endpoints that answers; the others are for when it does not any more.
+    pub(super) async fn connect(endpoints: Vec<Url>) -> Result<Self, ChainError> {
+        let pool = Pool::new(endpoints);
+        let endpoint = pool.endpoint();
         let refused = |reason: String| ChainError::Connect { endpoint: endpoint.clone(), reason };
-        let connected = Arc::new(AtomicBool::new(false));
-        let builder = reconnecting_rpc_client::RpcClient::builder()
-            .connection_timeout(CONNECT)
-            .request_timeout(REQUEST)
-            .retry_policy(Pauses { connected: connected.clone(), next: Duration::from_millis(100) });
-        let socket = tokio::time::timeout(CONNECT, builder.build(url.as_str()))
-            .await
-            .map_err(|_| refused(format!("no answer within {} s", CONNECT.as_secs())))?
-            .map_err(|e| refused(root_cause(&e)))?;
-        connected.store(true, Ordering::Relaxed);
-        let socket = rpcs::RpcClient::new(socket);
+        pool.connect().await.map_err(refused)?;
+        let socket = rpcs::RpcClient::new(pool);
         let backend = LegacyBackend::builder().build(socket.clone());
         let config = PolkadotConfig::builder().use_historic_types(false).build();
         let client = OnlineClient::from_backend_with_config(config, Arc::new(backend));
@@ -202,7 +166,7 @@ pub(super) fn words(error: &rpcs::UserError) -> String {
 }
 
 /// The innermost cause, which is the one that says something.
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;

@@ -51,6 +51,11 @@ impl<'a> Reader<'a> {
         Ok(Self { link, at: link.at(head).await?, head })
     }
 
+    /// The same, as it stood at another block.
+    pub(super) async fn at_block(&self, block: crate::window::Block) -> Result<Reader<'a>, ChainError> {
+        Self::new(self.link, self.link.locate(Some(block)).await?).await
+    }
+
     /// The entry at `address` with these keys.
     pub(super) fn slot<K, V, P>(
         &self,

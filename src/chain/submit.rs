@@ -17,7 +17,7 @@ use subxt::{
 };
 
 use super::{
-    ChainError, Head, Included,
+    ChainError, Head, Included, interface,
     link::{AtBlock, Config, Link, REQUEST, is_lost, words},
     refusal,
 };
@@ -109,6 +109,10 @@ async fn sign<P: Payload>(
     birth: Head,
 ) -> Result<Vec<u8>, ChainError> {
     let at = link.at(birth).await?;
+    let (pallet, name) = (payload.pallet_name(), payload.call_name());
+    if let Some((stated, found)) = interface::reshaped(at.metadata_ref(), pallet, name) {
+        return Err(ChainError::Reshaped { item: format!("{pallet}.{name}"), stated, found });
+    }
     let account = AccountId32(signer.account().into());
     // The node counts what waits in its pool, which the state at the final block does not show.
     let nonce = link.ask("system_accountNextIndex", || link.rpc.system_account_next_index(&account)).await?;

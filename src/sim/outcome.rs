@@ -101,7 +101,7 @@ pub struct KindOutcome {
     pub class: Class,
     /// How many slots it has.
     pub uids: usize,
-    /// Pay of one of its slots over that of the median honest one.
+    /// Pay of one of its slots over that of the median honest one, or of the mean one if that has nothing.
     pub pay_per_uid_vs_honest_median: f64,
     /// Work (own assigned sequences that came in time) of one of its slots over that of the median honest one.
     pub work_per_uid_vs_honest_median: f64,
@@ -149,7 +149,11 @@ impl Outcome {
         let honest: Vec<Totals> =
             totals.iter().filter(|(uid, _)| history.is_honest(**uid)).map(|(_, t)| *t).collect();
         let of = |at: usize| honest.iter().map(|t| t[at]).collect::<Vec<f64>>();
-        let medians = [0, 1, 2].map(|at| median(of(at)));
+        // Rules that pay few leave the median peer with nothing; then the mean is the unit.
+        let medians = [0, 1, 2].map(|at| {
+            let (middle, all) = (median(of(at)), of(at));
+            if middle > 0.0 { middle } else { all.iter().sum::<f64>() / all.len().max(1) as f64 }
+        });
         let mut kinds = BTreeMap::<(Class, String), Vec<Uid>>::new();
         for (uid, (name, class)) in &history.members {
             kinds.entry((*class, name.clone())).or_default().push(*uid);

@@ -1,4 +1,4 @@
-//! What a metadata says about one item, as one line that says the same for the same encoding.
+//! What metadata says about one item, as one line that says the same for the same encoding.
 //!
 //! Names of types are not part of it, only what goes over the wire: a newtype is what it wraps, a bounded
 //! vector is a vector.
@@ -6,13 +6,16 @@
 use scale_info::{PortableRegistry, TypeDef, Variant, form::PortableForm};
 use subxt::{Metadata, ext::frame_decode::storage::StorageHasher, metadata::StorageEntryMetadata};
 
+/// Types nest less deeply than this.
+const DEEPEST: usize = 16;
+
 /// The shape of a type.
-pub fn of(types: &PortableRegistry, id: u32) -> String {
+pub(super) fn of(types: &PortableRegistry, id: u32) -> String {
     nested(types, id, 0)
 }
 
 fn nested(types: &PortableRegistry, id: u32, depth: usize) -> String {
-    let found = types.resolve(id).unwrap();
+    let Some(found) = types.resolve(id) else { return "a type that is not there".to_owned() };
     match found.path.segments.last().map(String::as_str) {
         // Any call and any event of the whole runtime: another runtime has others, by design.
         Some("RuntimeCall") => return "call".to_owned(),
@@ -21,7 +24,9 @@ fn nested(types: &PortableRegistry, id: u32, depth: usize) -> String {
         Some("DispatchInfo" | "DispatchEventInfo") => return "dispatch info".to_owned(),
         _ => {}
     }
-    assert!(depth < 16, "a recursive type");
+    if depth > DEEPEST {
+        return "a recursive type".to_owned();
+    }
     let inner = |id| nested(types, id, depth + 1);
     match &found.type_def {
         TypeDef::Primitive(primitive) => format!("{primitive:?}").to_lowercase(),
@@ -68,8 +73,8 @@ fn run_of_sizes(types: &PortableRegistry, variants: &[&Variant<PortableForm>]) -
         .take_while(|(variant, n)| {
             let size = match variant.fields.as_slice() {
                 [] => 0,
-                [field] => match &types.resolve(field.ty.id).unwrap().type_def {
-                    TypeDef::Array(array) => array.len,
+                [field] => match types.resolve(field.ty.id).map(|found| &found.type_def) {
+                    Some(TypeDef::Array(array)) => array.len,
                     _ => return false,
                 },
                 _ => return false,
@@ -96,20 +101,20 @@ fn list(items: impl Iterator<Item = String>) -> String {
     format!("({})", items.collect::<Vec<_>>().join(", "))
 }
 
-/// A call: its two indices, and its arguments by name and shape.
-pub fn call(metadata: &Metadata, pallet: &str, name: &str) -> Option<String> {
-    let found = metadata.pallet_by_name(pallet)?;
-    let variant = found.call_variant_by_name(name)?;
-    Some(format!(
-        "{}.{} {}",
-        found.call_index(),
-        variant.index,
-        fields_of(metadata.types(), &variant.fields, 0)
-    ))
+/// A call's arguments by name and shape. Its indices are left out: they are resolved by name.
+pub(super) fn call(metadata: &Metadata, pallet: &str, name: &str) -> Option<String> {
+    let variant = metadata.pallet_by_name(pallet)?.call_variant_by_name(name)?;
+    Some(fields_of(metadata.types(), &variant.fields, 0))
+}
+
+/// The type of a constant.
+pub(super) fn constant(metadata: &Metadata, pallet: &str, name: &str) -> Option<String> {
+    let constant = metadata.pallet_by_name(pallet)?.constant_by_name(name)?;
+    Some(of(metadata.types(), constant.ty()))
 }
 
 /// A storage entry: hashers, shapes of keys and value, and whether nothing there means a default.
-pub fn storage(metadata: &Metadata, pallet: &str, name: &str) -> Option<String> {
+pub(super) fn storage(metadata: &Metadata, pallet: &str, name: &str) -> Option<String> {
     let entry: &StorageEntryMetadata = metadata.pallet_by_name(pallet)?.storage()?.entry_by_name(name)?;
     let keys = entry.keys().map(|key| {
         let hasher = match key.hasher {
@@ -125,20 +130,20 @@ pub fn storage(metadata: &Metadata, pallet: &str, name: &str) -> Option<String> 
 }
 
 /// An event's fields. Its index is left out: it is resolved by name.
-pub fn event(metadata: &Metadata, pallet: &str, name: &str) -> Option<String> {
+pub(super) fn event(metadata: &Metadata, pallet: &str, name: &str) -> Option<String> {
     let found = metadata.pallet_by_name(pallet)?;
     let variant = found.event_variants()?.iter().find(|variant| variant.name == name)?;
     Some(fields_of(metadata.types(), &variant.fields, 0))
 }
 
 /// That an error of this name exists. Its index is left out: it is resolved by name.
-pub fn error(metadata: &Metadata, pallet: &str, name: &str) -> Option<String> {
+pub(super) fn error(metadata: &Metadata, pallet: &str, name: &str) -> Option<String> {
     let found = metadata.pallet_by_name(pallet)?;
     found.error_variants()?.iter().any(|variant| variant.name == name).then(|| "exists".to_owned())
 }
 
 /// What every signed transaction carries besides its call: the extensions that are more than a name.
-pub fn extensions(metadata: &Metadata) -> String {
+pub(super) fn extensions(metadata: &Metadata) -> String {
     let types = metadata.types();
     let empty = |shape: &str| shape == "()";
     let carried = metadata.extrinsic().transaction_extensions_to_use_for_encoding().filter_map(|extension| {
