@@ -2,7 +2,7 @@
 
 use templar::{
     chain::{Chain, ChainError},
-    wallet::Wallet,
+    wallet::{PasswordSources, Wallet},
     window::{NetUid, Uid},
 };
 
@@ -44,7 +44,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let wallet = args.wallet.open()?;
     let hotkey = wallet.hotkey_account().map_err(|e| e.to_failure())?;
     let chain = connect(&args.network.network).await?;
-    let (uid, new) = register(&chain, args.netuid, &wallet, limit).await?;
+    let (uid, new) = register(&chain, args.netuid, &wallet, &args.wallet.passwords.sources(), limit).await?;
     if args.json {
         return print_json(&serde_json::json!({
             "netuid": args.netuid, "uid": uid, "hotkey": hotkey, "registered_now": new,
@@ -59,6 +59,7 @@ async fn register(
     chain: &dyn Chain,
     netuid: NetUid,
     wallet: &Wallet,
+    passwords: &PasswordSources,
     limit: Option<u64>,
 ) -> Result<(Uid, bool), Failure> {
     let settings = chain.hyperparameters(netuid).await.map_err(|e| e.to_failure())?;
@@ -74,7 +75,7 @@ async fn register(
         )
         .hint("the price falls while nobody registers: try again later, or allow more"));
     }
-    let coldkey = wallet.coldkey().map_err(|e| e.to_failure())?;
+    let coldkey = wallet.coldkey_with(passwords).map_err(|e| e.to_failure())?;
     eprintln!("registering on subnet {netuid} for {} TAO", tao(settings.burn));
     match chain.register(netuid, &hotkey, &coldkey).await {
         Ok(uid) => Ok((uid, true)),

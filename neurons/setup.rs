@@ -96,7 +96,8 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<Ready, Failure> {
         return Err(Failure::new(Exit::Usage, "a validator must know the run that it judges")
             .hint("name it with --run, for example `--run templar-1`"));
     }
-    let hotkey = args.wallet.open()?.hotkey().map_err(|e| e.to_failure())?;
+    let passwords = args.wallet.passwords.sources();
+    let hotkey = args.wallet.open()?.hotkey_with(&passwords).map_err(|e| e.to_failure())?;
     let own = OwnBucket::from_env(|name| std::env::var(name).ok()).map_err(|e| e.to_failure())?;
     let url = chain::endpoint(&args.network.network).map_err(|e| e.to_failure())?;
     let chain: Arc<dyn Chain> = Arc::new(SubtensorClient::connect(&url).await.map_err(|e| e.to_failure())?);
