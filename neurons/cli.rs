@@ -3,7 +3,7 @@
 
 use crate::failure::ToFailure;
 use std::{error::Error, fmt, path::PathBuf, process::ExitCode};
-use templar::wallet::{Wallet, WalletOptions};
+use templar::wallet::{PasswordSources, Wallet, WalletOptions};
 
 /// Why the program ended, as its exit code. `templar help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,13 +118,32 @@ pub struct WalletArgs {
     /// The folder that holds the wallets.
     #[arg(long = "wallet.path", alias = "wallet-path", env = "BT_WALLET_PATH", value_name = "DIR")]
     pub path: Option<PathBuf>,
+    #[command(flatten)]
+    pub passwords: PasswordArgs,
+}
+
+/// Where the password of an encrypted key is. It is never an argument itself.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PasswordArgs {
+    /// A file with the key's password, readable by its owner only. Without it BT_PW_<PATH>,
+    /// BT_WALLET_PASSWORD or BT_WALLET_PASSWORD_FILE have it, or the terminal asks.
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+}
+
+impl PasswordArgs {
+    /// All the places where a password may be.
+    pub fn sources(&self) -> PasswordSources {
+        PasswordSources::of_process(self.password_file.clone())
+    }
 }
 
 impl WalletArgs {
     /// The wallet that the flags mean.
     pub fn open(&self) -> Result<Wallet, Failure> {
         let options =
-            WalletOptions { name: self.name.clone(), hotkey: self.hotkey.clone(), path: self.path.clone() };
+            WalletOptions { name: self.name.clone(), hotkey: self.hotkey.clone(), path: self.path.clone() }
+                .or(|name| std::env::var(name).ok());
         match &self.wallet {
             Some(spec) => Wallet::resolve(spec, &options),
             None => Wallet::from_options(&options),

@@ -58,7 +58,7 @@ enum Verb {
     Register(register::Args),
     /// Work for free TAO on a development chain
     Faucet(register::FaucetArgs),
-    /// Make and show wallets
+    /// Make wallets, show them, sign with them
     Wallet(wallet::Args),
     /// Run the development chain
     Devchain(devchain::Args),

@@ -4,7 +4,7 @@ use indicatif::ProgressBar;
 use std::sync::atomic::Ordering;
 use templar::{
     chain::{Chain, ChainError, Preview, Search, SubtensorClient},
-    wallet::Wallet,
+    wallet::{PasswordSources, Wallet},
     window::{NetUid, Uid},
 };
 
@@ -54,7 +54,7 @@ pub struct FaucetArgs {
 /// Works for TAO.
 pub async fn faucet(args: FaucetArgs) -> Result<(), Failure> {
     let wallet = args.wallet.open()?;
-    let coldkey = wallet.coldkey().map_err(|e| e.to_failure())?;
+    let coldkey = wallet.coldkey_with(&args.wallet.passwords.sources()).map_err(|e| e.to_failure())?;
     let chain = connect(&args.network.network).await?;
     let search = Search::default();
     let bar = Progress::show(&search);
@@ -134,7 +134,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     if args.dry_run {
         return dry_run(&chain, &args, &wallet, limit).await;
     }
-    let (uid, new) = register(&chain, args.netuid, &wallet, limit, args.pow).await?;
+    let passwords = args.wallet.passwords.sources();
+    let (uid, new) = register(&chain, &args, &wallet, &passwords, limit).await?;
     if args.json {
         return print_json(&serde_json::json!({
             "netuid": args.netuid, "uid": uid, "hotkey": hotkey, "registered_now": new,
@@ -179,11 +180,12 @@ async fn dry_run(
 /// The slot, and whether it is a new one.
 async fn register(
     chain: &dyn Chain,
-    netuid: NetUid,
+    args: &Args,
     wallet: &Wallet,
+    passwords: &PasswordSources,
     limit: Option<u64>,
-    pow: bool,
 ) -> Result<(Uid, bool), Failure> {
+    let netuid = args.netuid;
     let settings = chain.hyperparameters(netuid).await.map_err(|e| e.to_failure())?;
     let hotkey = wallet.hotkey_account().map_err(|e| e.to_failure())?;
     if let Some(uid) = chain.uid(netuid, &hotkey).await.map_err(|e| e.to_failure())? {
@@ -193,8 +195,8 @@ async fn register(
     if let Some(limit) = limit.filter(|limit| settings.burn > *limit) {
         return Err(ChainError::TooDear { price: settings.burn, limit }.to_failure());
     }
-    let coldkey = wallet.coldkey().map_err(|e| e.to_failure())?;
-    let registered = if pow {
+    let coldkey = wallet.coldkey_with(passwords).map_err(|e| e.to_failure())?;
+    let registered = if args.pow {
         eprintln!("searching for a proof of work to register on subnet {netuid} with");
         let search = Search::default();
         let bar = Progress::show(&search);

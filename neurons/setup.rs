@@ -4,6 +4,7 @@
 use crate::{
     cli::{Exit, Failure, NetworkArgs, WalletArgs},
     failure::ToFailure,
+    metagraph::connect,
 };
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +14,7 @@ use std::{
 use tch::{Device, Tensor};
 use templar::{
     bucket::{OwnBucket, S3Options, S3Store, Store},
-    chain::{self, Chain, SubtensorClient},
+    chain::Chain,
     data::{Corpus, Sequences, default_sources},
     device,
     gradient::Header,
@@ -96,7 +97,8 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<Ready, Failure> {
         return Err(Failure::new(Exit::Usage, "a validator must know the run that it judges")
             .hint("name it with --run, for example `--run templar-1`"));
     }
-    let hotkey = args.wallet.open()?.hotkey().map_err(|e| e.to_failure())?;
+    let passwords = args.wallet.passwords.sources();
+    let hotkey = args.wallet.open()?.hotkey_with(&passwords).map_err(|e| e.to_failure())?;
     let own = OwnBucket::from_env(|name| std::env::var(name).ok()).map_err(|e| e.to_failure())?;
     let chain: Arc<dyn Chain> = Arc::new(connect(&args.network.network).await?);
     registered(chain.as_ref(), args.netuid, &hotkey).await?;

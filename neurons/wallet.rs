@@ -1,11 +1,16 @@
 //! `templar wallet`: the keys on this machine, in Bittensor's folders.
 
+mod create;
+mod input;
+mod password;
+mod sign;
+
 use std::path::PathBuf;
 
-use templar::wallet::{AccountId, Wallet, WalletEntry, WalletError, WalletOptions};
+use templar::wallet::{AccountId, DEFAULT_NAME, Wallet, WalletEntry, WalletError, WalletOptions, keyfile};
 
 use crate::{
-    cli::{Exit, Failure},
+    cli::Failure,
     failure::ToFailure,
     output::{print, print_json, table},
 };
@@ -32,11 +37,9 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// Make a hotkey, and its coldkey if there is none. Nothing is ever replaced
-    New {
-        /// The wallet and its hotkey
-        #[arg(value_name = "COLD/HOT")]
-        wallet: String,
-    },
+    New(create::New),
+    /// Make a key again from its phrase or seed, which is asked for or read from stdin. Nothing is ever replaced
+    Regen(create::Regen),
     /// List all wallets and their hotkeys
     List,
     /// Show the addresses of one wallet
@@ -45,40 +48,71 @@ enum Verb {
         #[arg(value_name = "WALLET")]
         wallet: String,
     },
+    /// Sign a message with a hotkey, or with a coldkey
+    Sign(sign::Sign),
+    /// Check a signature: exit code 0 if it is the address's over the message, 3 if not
+    Verify(sign::Verify),
+    /// Set, change or remove the password of a key
+    Password(password::Args),
 }
 
-/// Makes or shows wallets.
+/// Makes, shows and uses wallets.
 pub async fn run(args: Args) -> Result<(), Failure> {
     let options = WalletOptions { path: args.path, ..WalletOptions::from_env() };
     match args.verb {
-        Verb::New { wallet } => new(&wallet, &options, args.json),
+        Verb::New(new) => create::new(&new, &options, args.json),
+        Verb::Regen(regen) => create::regen(&regen, &options, args.json),
         Verb::List => list(&options, args.json),
         Verb::Show { wallet } => show(&wallet, &options, args.json),
+        Verb::Sign(sign) => sign::sign(&sign, &options, args.json),
+        Verb::Verify(verify) => sign::verify(&verify, args.json),
+        Verb::Password(change) => password::change(&change, &options, args.json),
     }
 }
 
-fn new(spec: &str, options: &WalletOptions, json: bool) -> Result<(), Failure> {
-    let Some((name, hotkey)) = spec.split_once('/').filter(|_| !spec.starts_with("//")) else {
-        return Err(Failure::new(Exit::Usage, format!("{spec:?} does not name a new wallet"))
-            .hint("name the wallet and its hotkey, for example `templar wallet new alice/miner1`"));
-    };
-    let folder = options.folder().map_err(|e| e.to_failure())?;
-    let wallet = Wallet::at(&folder, name, hotkey).map_err(|e| e.to_failure())?;
-    if let Some(path) = wallet.hotkey_path().filter(|path| path.exists()) {
-        return Err(WalletError::Exists { path }.to_failure());
-    }
-    let coldkey = match wallet.coldkey_account() {
-        Ok(account) => account,
-        Err(WalletError::MissingKeyfile { .. }) => {
-            let account = wallet.create_coldkey().map_err(|e| e.to_failure())?;
-            eprintln!("warning: the new coldkey {} is not encrypted", shown(wallet.coldkey_path()));
-            account
+/// One keyfile that a command names: COLD or COLD/HOT.
+enum Key {
+    Cold(Wallet),
+    Hot(Wallet),
+}
+
+impl Key {
+    /// The keyfile that `spec` names, whether it exists or not.
+    fn parse(spec: &str, options: &WalletOptions) -> Result<Self, Failure> {
+        let folder = options.folder().map_err(|e| e.to_failure())?;
+        match spec.split_once('/') {
+            None => Wallet::at(&folder, spec, DEFAULT_NAME).map(Self::Cold),
+            Some((name, hotkey)) => Wallet::at(&folder, name, hotkey).map(Self::Hot),
         }
-        Err(e) => return Err(e.to_failure()),
-    };
-    let hotkey = wallet.create_hotkey().map_err(|e| e.to_failure())?;
-    eprintln!("the keyfiles hold the secret phrases: keep a copy of them in a safe place");
-    addresses(&wallet, Some(&coldkey), Some(&hotkey), json)
+        .map_err(|e| e.to_failure())
+    }
+
+    fn path(&self) -> Result<PathBuf, Failure> {
+        let path = match self {
+            Self::Cold(wallet) => wallet.coldkey_path(),
+            Self::Hot(wallet) => wallet.hotkey_path(),
+        };
+        path.ok_or_else(|| WalletError::NoHome.to_failure())
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Cold(_) => "coldkey",
+            Self::Hot(_) => "hotkey",
+        }
+    }
+
+    /// Prints what became of it.
+    fn print(&self, spec: &str, account: &AccountId, json: bool) -> Result<(), Failure> {
+        let scheme = keyfile::encryption(&self.path()?).map_err(|e| e.to_failure())?;
+        if json {
+            return print_json(&serde_json::json!({
+                "wallet": spec, "key": self.kind(), "address": account, "encrypted": scheme.is_some(),
+            }));
+        }
+        let state = if scheme.is_some() { "encrypted" } else { "not encrypted" };
+        print(&format!("wallet   {spec}\n{:<8} {account}\nkeyfile  {state}\n", self.kind()))
+    }
 }
 
 fn show(spec: &str, options: &WalletOptions, json: bool) -> Result<(), Failure> {
@@ -135,8 +169,4 @@ fn rows(wallets: &[WalletEntry]) -> Vec<Vec<String>> {
         }
     }
     rows
-}
-
-fn shown(path: Option<PathBuf>) -> String {
-    path.map_or_else(String::new, |path| path.display().to_string())
 }

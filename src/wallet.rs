@@ -3,6 +3,7 @@
 //! A wallet is a folder with a *coldkey*, which owns, and *hotkeys*, which work:
 //! `<path>/<wallet>/coldkey`, `<path>/<wallet>/coldkeypub.txt`, `<path>/<wallet>/hotkeys/<hotkey>` and
 //! `<path>/<wallet>/hotkeys/<hotkey>pub.txt`. A miner or a validator needs a hotkey's secret and nothing else.
+//! A keyfile may be encrypted with a password, as coldkeys mostly are: [`encryption`], [`password`].
 //!
 //! ```
 //! use templar::wallet::{Wallet, WalletOptions, verify};
@@ -12,56 +13,28 @@
 //! # Ok::<(), templar::wallet::WalletError>(())
 //! ```
 
+pub mod encryption;
 mod error;
 pub mod keyfile;
 mod keypair;
+mod list;
+mod options;
+pub mod password;
+mod secret;
+mod write;
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 pub use error::WalletError;
-pub use keypair::{Keypair, SS58_PREFIX, parse_address, verify};
+pub use keypair::{Keypair, SS58_PREFIX, parse_address, verify, verify_wrapped};
+pub use list::{HotkeyEntry, WalletEntry};
+pub use options::WalletOptions;
+pub use password::{Password, PasswordSources, Passwords};
+pub use secret::Secret;
 pub use sp_core::crypto::AccountId32 as AccountId;
 
 /// The name of a wallet, or of a hotkey, where none is given.
 pub const DEFAULT_NAME: &str = "default";
-
-/// Where to look for keys when the wallet is named in short. Each field left `None` takes Bittensor's default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct WalletOptions {
-    /// The wallet's (coldkey's) name: `--wallet.name`, `BT_WALLET_NAME`.
-    pub name: Option<String>,
-    /// The hotkey's name: `--wallet.hotkey`, `BT_WALLET_HOTKEY`.
-    pub hotkey: Option<String>,
-    /// The folder that holds the wallets: `--wallet.path`, `BT_WALLET_PATH`; `~/` is the home folder.
-    pub path: Option<PathBuf>,
-}
-
-impl WalletOptions {
-    /// What the environment says: `BT_WALLET_NAME`, `BT_WALLET_HOTKEY`, `BT_WALLET_PATH`.
-    pub fn from_env() -> Self {
-        let text = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Self {
-            name: text("BT_WALLET_NAME"),
-            hotkey: text("BT_WALLET_HOTKEY"),
-            path: text("BT_WALLET_PATH").map(PathBuf::from),
-        }
-    }
-
-    /// The folder that holds the wallets; `~/.bittensor/wallets` unless given.
-    ///
-    /// # Errors
-    /// [`WalletError::NoHome`] if it lies in a home folder that is unknown.
-    pub fn folder(&self) -> Result<PathBuf, WalletError> {
-        let path = self.path.clone().unwrap_or_else(|| PathBuf::from("~/.bittensor/wallets"));
-        match path.strip_prefix("~") {
-            Ok(rest) => Ok(std::env::home_dir().ok_or(WalletError::NoHome)?.join(rest)),
-            Err(_) => Ok(path),
-        }
-    }
-}
 
 /// One coldkey and one hotkey of it: files that need not exist yet, or a development key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,25 +97,42 @@ impl Wallet {
         Ok(Self(Kind::Disk { folder: folder.to_owned(), name: name.to_owned(), hotkey: hotkey.to_owned() }))
     }
 
-    /// The hotkey's key pair.
+    /// The hotkey's key pair. The password of an encrypted one is looked for in the environment and asked for at
+    /// the terminal: [`PasswordSources::of_process`].
+    ///
+    /// # Errors
+    /// Whatever keeps it from being read; [`WalletError::Encrypted`] if it has a password that nobody gives.
+    pub fn hotkey(&self) -> Result<Keypair, WalletError> {
+        self.hotkey_with(&PasswordSources::of_process(None))
+    }
+
+    /// The coldkey's key pair, with the password from where [`Self::hotkey`] looks for it.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being read; [`WalletError::Encrypted`] if it has a password that nobody gives.
+    pub fn coldkey(&self) -> Result<Keypair, WalletError> {
+        self.coldkey_with(&PasswordSources::of_process(None))
+    }
+
+    /// The hotkey's key pair; `passwords` is asked if it is encrypted.
     ///
     /// # Errors
     /// Whatever keeps it from being read.
-    pub fn hotkey(&self) -> Result<Keypair, WalletError> {
-        match (&self.0, self.hotkey_path()) {
-            (Kind::Disk { .. }, Some(path)) => keyfile::read_secret(&path),
-            (Kind::Development { uri }, _) => Keypair::from_uri(uri),
-            (Kind::Disk { .. }, None) => Err(WalletError::NoHome),
-        }
+    pub fn hotkey_with(&self, passwords: &dyn Passwords) -> Result<Keypair, WalletError> {
+        self.key(self.hotkey_path(), passwords)
     }
 
-    /// The coldkey's key pair.
+    /// The coldkey's key pair; `passwords` is asked if it is encrypted.
     ///
     /// # Errors
-    /// Whatever keeps it from being read; [`WalletError::Encrypted`] for one with a password.
-    pub fn coldkey(&self) -> Result<Keypair, WalletError> {
-        match (&self.0, self.coldkey_path()) {
-            (Kind::Disk { .. }, Some(path)) => keyfile::read_secret(&path),
+    /// Whatever keeps it from being read.
+    pub fn coldkey_with(&self, passwords: &dyn Passwords) -> Result<Keypair, WalletError> {
+        self.key(self.coldkey_path(), passwords)
+    }
+
+    fn key(&self, path: Option<PathBuf>, passwords: &dyn Passwords) -> Result<Keypair, WalletError> {
+        match (&self.0, path) {
+            (Kind::Disk { .. }, Some(path)) => keyfile::read_secret_with(&path, passwords),
             (Kind::Development { uri }, _) => Keypair::from_uri(uri),
             (Kind::Disk { .. }, None) => Err(WalletError::NoHome),
         }
@@ -165,31 +155,9 @@ impl Wallet {
     /// Whatever keeps it from being read.
     pub fn coldkey_account(&self) -> Result<AccountId, WalletError> {
         match self.coldkey_path() {
-            Some(path) => read_either(&path.with_file_name("coldkeypub.txt"), &path),
+            Some(path) => read_either(&coldkey_public(&path), &path),
             None => self.coldkey().map(|keypair| keypair.account()),
         }
-    }
-
-    /// Makes a new coldkey without a password, and its public file.
-    ///
-    /// # Errors
-    /// [`WalletError::Exists`] rather than replace a key.
-    pub fn create_coldkey(&self) -> Result<AccountId, WalletError> {
-        let path = self.coldkey_path().ok_or_else(|| self.not_on_disk())?;
-        let account = keyfile::write_secret(&path, &Keypair::generate().1)?.account();
-        keyfile::write_public(&path.with_file_name("coldkeypub.txt"), &account)?;
-        Ok(account)
-    }
-
-    /// Makes a new hotkey, and its public file.
-    ///
-    /// # Errors
-    /// [`WalletError::Exists`] rather than replace a key.
-    pub fn create_hotkey(&self) -> Result<AccountId, WalletError> {
-        let path = self.hotkey_path().ok_or_else(|| self.not_on_disk())?;
-        let account = keyfile::write_secret(&path, &Keypair::generate().1)?.account();
-        keyfile::write_public(&public_path(&path), &account)?;
-        Ok(account)
     }
 
     /// How to name this wallet on a command line: `COLD/HOT`, or the development path.
@@ -223,47 +191,10 @@ impl Wallet {
     fn not_on_disk(&self) -> WalletError {
         WalletError::InvalidName { name: self.spec() }
     }
-
-    /// All wallets under `folder`, by name; none if there is no such folder.
-    ///
-    /// # Errors
-    /// [`WalletError::Read`] if a folder cannot be listed. A single bad keyfile is listed without an address.
-    pub fn list(folder: &Path) -> Result<Vec<WalletEntry>, WalletError> {
-        let mut wallets = Vec::new();
-        for name in names(folder, true)? {
-            let wallet = Self::at(folder, &name, DEFAULT_NAME)?;
-            let hotkeys = names(&folder.join(&name).join("hotkeys"), false)?
-                .into_iter()
-                .filter(|hotkey| !hotkey.ends_with("pub.txt"))
-                .map(|hotkey| {
-                    let account = Self::at(folder, &name, &hotkey).and_then(|wallet| wallet.hotkey_account());
-                    HotkeyEntry { name: hotkey, account: account.ok() }
-                })
-                .collect();
-            wallets.push(WalletEntry { coldkey: wallet.coldkey_account().ok(), name, hotkeys });
-        }
-        Ok(wallets)
-    }
 }
 
-/// A wallet as `templar wallet list` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct WalletEntry {
-    /// The folder's name.
-    pub name: String,
-    /// The coldkey's account, if a file says it without a password.
-    pub coldkey: Option<AccountId>,
-    /// Its hotkeys, by name.
-    pub hotkeys: Vec<HotkeyEntry>,
-}
-
-/// A hotkey as `templar wallet list` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct HotkeyEntry {
-    /// The keyfile's name.
-    pub name: String,
-    /// Its account, if the file can be read.
-    pub account: Option<AccountId>,
+fn coldkey_public(secret: &Path) -> PathBuf {
+    secret.with_file_name("coldkeypub.txt")
 }
 
 fn public_path(secret: &Path) -> PathBuf {
@@ -277,24 +208,4 @@ fn read_either(public: &Path, secret: &Path) -> Result<AccountId, WalletError> {
         Err(WalletError::MissingKeyfile { .. }) => keyfile::read_account(secret),
         result => result,
     }
-}
-
-/// The names in a folder that a wallet, or a hotkey, may have; sorted.
-fn names(folder: &Path, folders: bool) -> Result<Vec<String>, WalletError> {
-    let failed = |source| WalletError::Read { path: folder.to_owned(), source };
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(failed(e)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        if entry.path().is_dir() == folders && Wallet::at(folder, &name, DEFAULT_NAME).is_ok() {
-            names.push(name);
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }

@@ -92,7 +92,7 @@ pub async fn set(args: Set) -> Result<(), Failure> {
         }
         return print(&format!("{}{}", shown(&plan), crate::register::previewed(&preview)));
     }
-    let hotkey = wallet.hotkey().map_err(|e| e.to_failure())?;
+    let hotkey = wallet.hotkey_with(&args.wallet.passwords.sources()).map_err(|e| e.to_failure())?;
     let given = loop {
         match chain.give_weights(&order, &hotkey).await {
             Err(error @ ChainError::TooSoon { .. }) if args.wait => {
@@ -125,7 +125,7 @@ pub async fn reveal(args: Reveal) -> Result<(), Failure> {
             .hint("`templar weights set` writes salted commits there; name the file with --commits"));
     }
     let wallet = args.wallet.open()?;
-    let hotkey = wallet.hotkey().map_err(|e| e.to_failure())?;
+    let hotkey = wallet.hotkey_with(&args.wallet.passwords.sources()).map_err(|e| e.to_failure())?;
     let chain = connect(&args.network.network).await?;
     let (mut revealed, mut gone) = (Vec::new(), Vec::new());
     loop {

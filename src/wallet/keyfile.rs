@@ -1,12 +1,14 @@
 //! Bittensor's JSON keyfiles: read leniently, written so that its own tools read them.
 //!
 //! A secret keyfile has the fields `accountId`, `publicKey`, `privateKey`, `secretPhrase`, `secretSeed` and
-//! `ss58Address`, in any order; newer tools add the integer `cryptoType`. A public one lacks the secrets.
+//! `ss58Address`, in any order; newer tools add the integer `cryptoType`. A public one lacks the secrets. Any of
+//! them may be encrypted as a whole; see [`encryption`](super::encryption).
+
+mod write;
 
 use std::{
     fs,
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    io::{self, Read as _},
     path::Path,
 };
 
@@ -14,7 +16,13 @@ use serde_json::{Map, Value};
 use sp_core::crypto::AccountId32;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{Keypair, WalletError, parse_address};
+use super::{
+    Keypair, Password, Passwords, WalletError,
+    encryption::{CipherError, Scheme, Sealed},
+    parse_address,
+};
+pub(crate) use write::set_password;
+pub use write::{write_public, write_secret};
 
 /// No keyfile is larger; whatever is, is something else.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -35,6 +43,16 @@ impl Drop for Fields {
 }
 
 impl Fields {
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, WalletError> {
+        let malformed = |reason| WalletError::Malformed { path: path.to_owned(), reason };
+        match serde_json::from_slice(bytes) {
+            Ok(Value::Object(fields)) => Ok(Self(fields)),
+            Ok(_) => Err(malformed("it is not a JSON object")),
+            // The parser's own message could quote the file.
+            Err(_) => Err(malformed("it is not JSON")),
+        }
+    }
+
     fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
     }
@@ -55,15 +73,31 @@ impl Fields {
     }
 }
 
-/// Reads the key pair of a keyfile: from its phrase, else its seed, else its expanded secret.
+/// Reads the key pair of a keyfile that is not encrypted: [`read_secret_with`] no password.
+///
+/// # Errors
+/// [`WalletError::Encrypted`] if it is; whatever keeps the secret from being read.
+pub fn read_secret(path: &Path) -> Result<Keypair, WalletError> {
+    read_secret_with(path, &no_password)
+}
+
+/// Reads the key pair of a keyfile: from its phrase, else its seed, else its expanded secret. `passwords` is
+/// asked if the file is encrypted.
 ///
 /// # Errors
 /// Whatever keeps the secret from being read; see [`WalletError`].
-pub fn read_secret(path: &Path) -> Result<Keypair, WalletError> {
-    let fields = read(path)?;
+pub fn read_secret_with(path: &Path, passwords: &dyn Passwords) -> Result<Keypair, WalletError> {
+    keypair(path, &Fields::parse(path, &open(path, passwords)?)?)
+}
+
+/// The key pair in a keyfile's fields.
+fn keypair(path: &Path, fields: &Fields) -> Result<Keypair, WalletError> {
     let malformed = |reason| WalletError::Malformed { path: path.to_owned(), reason };
-    if fields.0.get("cryptoType").is_some_and(|kind| kind.as_u64().is_some_and(|kind| kind != SR25519)) {
-        return Err(malformed("its key is not of the type sr25519"));
+    match fields.0.get("cryptoType").and_then(Value::as_u64) {
+        None | Some(SR25519) => {}
+        Some(0) => return Err(WalletError::OtherKeyType { path: path.to_owned(), kind: "ed25519" }),
+        Some(2) => return Err(WalletError::OtherKeyType { path: path.to_owned(), kind: "ecdsa" }),
+        Some(_) => return Err(malformed("its cryptoType is unknown")),
     }
     let account = fields.account();
     let keypair = if let Some(phrase) = fields.text("secretPhrase") {
@@ -88,98 +122,63 @@ pub fn read_secret(path: &Path) -> Result<Keypair, WalletError> {
     }
 }
 
-/// Reads the account that a keyfile, secret or public, is for.
+/// Reads the account that a keyfile, secret or public, is for, if that is not encrypted.
 ///
 /// # Errors
 /// Whatever keeps the file from being read; see [`WalletError`].
 pub fn read_account(path: &Path) -> Result<AccountId32, WalletError> {
-    match read(path)?.account() {
+    let fields = Fields::parse(path, &open(path, &no_password)?)?;
+    match fields.account() {
         Some(account) => Ok(account),
-        None => read_secret(path).map(|keypair| keypair.account()),
+        None => keypair(path, &fields).map(|keypair| keypair.account()),
     }
 }
 
-/// Writes the keyfile of a phrase, with mode 0600, and makes its folders with 0700.
-///
-/// # Errors
-/// [`WalletError::Exists`] rather than overwrite anything.
-pub fn write_secret(path: &Path, phrase: &str) -> Result<Keypair, WalletError> {
-    let (keypair, seed) = Keypair::from_phrase_with_seed(phrase)?;
-    let mut fields = public_fields(&keypair.account());
-    for (name, secret) in [
-        ("privateKey", format!("0x{}", hex::encode(*keypair.expanded()))),
-        ("secretPhrase", phrase.to_owned()),
-        ("secretSeed", format!("0x{}", hex::encode(*seed))),
-    ] {
-        fields.0.insert(name.to_owned(), Value::String(secret));
-    }
-    write(path, &fields)?;
-    Ok(keypair)
+fn no_password(_: &Path) -> Result<Option<Password>, WalletError> {
+    Ok(None)
 }
 
-/// Writes the public keyfile of an account, with mode 0600.
-///
-/// # Errors
-/// [`WalletError::Exists`] rather than overwrite anything.
-pub fn write_public(path: &Path, account: &AccountId32) -> Result<(), WalletError> {
-    write(path, &public_fields(account))
-}
-
-/// `cryptoType` is left out on purpose: one version of Bittensor's own reader wants every value to be text,
-/// and all of them take a file without it as sr25519.
-fn public_fields(account: &AccountId32) -> Fields {
-    let public = format!("0x{}", hex::encode::<&[u8]>(account.as_ref()));
-    let fields = [("accountId", public.clone()), ("publicKey", public), ("ss58Address", account.to_string())];
-    Fields(fields.into_iter().map(|(name, text)| (name.to_owned(), Value::String(text))).collect())
-}
-
-fn read(path: &Path) -> Result<Fields, WalletError> {
+/// The bytes of a keyfile as they lie on disk.
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, WalletError> {
     let file = fs::File::open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => WalletError::MissingKeyfile { path: path.to_owned() },
         _ => WalletError::Read { path: path.to_owned(), source },
     })?;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
+    // Room for all of it at once: a vector that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES as usize + 64));
     file.take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(|source| WalletError::Read { path: path.to_owned(), source })?;
-    if let Some(scheme) = encryption(&bytes) {
-        return Err(WalletError::Encrypted { path: path.to_owned(), scheme });
-    }
-    let malformed = |reason| WalletError::Malformed { path: path.to_owned(), reason };
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(malformed("it is too large"));
+        return Err(WalletError::Malformed { path: path.to_owned(), reason: "it is too large" });
     }
-    match serde_json::from_slice(&bytes) {
-        Ok(Value::Object(fields)) => Ok(Fields(fields)),
-        Ok(_) => Err(malformed("it is not a JSON object")),
-        // The parser's own message could quote the file.
-        Err(_) => Err(malformed("it is not JSON")),
-    }
+    Ok(bytes)
 }
 
-/// The encryption of a keyfile, which its first bytes tell.
-fn encryption(bytes: &[u8]) -> Option<&'static str> {
-    [(&b"$NACL"[..], "NaCl"), (b"$ANSIBLE_VAULT", "Ansible vault"), (b"gAAAAA", "Fernet")]
-        .into_iter()
-        .find_map(|(prefix, scheme)| bytes.starts_with(prefix).then_some(scheme))
+/// The JSON of a keyfile.
+fn open(path: &Path, passwords: &dyn Passwords) -> Result<Zeroizing<Vec<u8>>, WalletError> {
+    let bytes = read(path)?;
+    let Some(scheme) = Scheme::of(&bytes) else { return Ok(bytes) };
+    let sealed = Sealed::parse(scheme, &bytes).map_err(|e| cipher_error(path, e))?;
+    let password =
+        passwords.password(path)?.ok_or_else(|| WalletError::Encrypted { path: path.to_owned(), scheme })?;
+    sealed.open(&password).map_err(|e| cipher_error(path, e))
 }
 
-fn write(path: &Path, fields: &Fields) -> Result<(), WalletError> {
-    let failed = |source| WalletError::Write { path: path.to_owned(), source };
-    if let Some(folder) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+/// Whether a keyfile is encrypted, and how.
+///
+/// # Errors
+/// [`WalletError::MissingKeyfile`] or [`WalletError::Read`] if it cannot be read.
+pub fn encryption(path: &Path) -> Result<Option<Scheme>, WalletError> {
+    read(path).map(|bytes| Scheme::of(&bytes))
+}
+
+fn cipher_error(path: &Path, error: CipherError) -> WalletError {
+    let path = path.to_owned();
+    match error {
+        CipherError::WrongPassword => WalletError::WrongPassword { path },
+        CipherError::Damaged(reason) => WalletError::Malformed { path, reason },
+        CipherError::Memory => WalletError::Resources { path, reason: "there is not enough memory" },
+        CipherError::Randomness => WalletError::Resources { path, reason: "there are no random bytes" },
     }
-    let text = serde_json::to_vec(&fields.0).map(Zeroizing::new).map_err(|e| failed(e.into()))?;
-    let mut file =
-        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|source| {
-            match source.kind() {
-                io::ErrorKind::AlreadyExists => WalletError::Exists { path: path.to_owned() },
-                _ => WalletError::Write { path: path.to_owned(), source },
-            }
-        })?;
-    file.write_all(&text).and_then(|()| file.sync_all()).map_err(|source| {
-        // Half a keyfile is worse than none: it would be in the way of the next try.
-        let _ = fs::remove_file(path);
-        WalletError::Write { path: path.to_owned(), source }
-    })
 }

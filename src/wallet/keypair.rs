@@ -94,6 +94,13 @@ pub fn verify(account: &AccountId32, message: &[u8], signature: &[u8; 64]) -> bo
     sr25519::Pair::verify(&sr25519::Signature::from_raw(*signature), message, &public)
 }
 
+/// [`verify`], also for a signature over the message in `<Bytes>` and `</Bytes>`: browser extensions put a text
+/// in these before they sign it, so that it can be no transaction.
+pub fn verify_wrapped(account: &AccountId32, message: &[u8], signature: &[u8; 64]) -> bool {
+    verify(account, message, signature)
+        || verify(account, &[b"<Bytes>", message, b"</Bytes>"].concat(), signature)
+}
+
 /// An account from its SS58 address with this chain's prefix.
 ///
 /// # Errors
