@@ -23,11 +23,12 @@ pub struct Head {
 }
 
 /// Where a transaction ended up: it is final, and it succeeded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Included {
     /// The block's number.
     pub block: Block,
     /// The block's hash.
+    #[serde(with = "hex_bytes")]
     pub hash: [u8; 32],
 }
 

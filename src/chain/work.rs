@@ -6,7 +6,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use sha2::{Digest as _, Sha256};
-use sp_core::{U256, hashing::keccak_256};
+use sp_core::U256;
+use sp_crypto_hashing::keccak_256;
 
 use crate::wallet::AccountId;
 

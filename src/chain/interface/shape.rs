@@ -107,12 +107,6 @@ pub(super) fn call(metadata: &Metadata, pallet: &str, name: &str) -> Option<Stri
     Some(fields_of(metadata.types(), &variant.fields, 0))
 }
 
-/// The type of a constant.
-pub(super) fn constant(metadata: &Metadata, pallet: &str, name: &str) -> Option<String> {
-    let constant = metadata.pallet_by_name(pallet)?.constant_by_name(name)?;
-    Some(of(metadata.types(), constant.ty()))
-}
-
 /// A storage entry: hashers, shapes of keys and value, and whether nothing there means a default.
 pub(super) fn storage(metadata: &Metadata, pallet: &str, name: &str) -> Option<String> {
     let entry: &StorageEntryMetadata = metadata.pallet_by_name(pallet)?.storage()?.entry_by_name(name)?;

@@ -1,6 +1,6 @@
 //! Encrypting to a round, and decrypting with its signature.
 
-use aes_gcm::{Aes256Gcm, KeyInit, Nonce, aead::Aead};
+use aes_gcm::{Aes256Gcm, KeyInit, aead::Aead};
 use rand::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -29,7 +29,7 @@ pub fn encrypt(
     rng.fill_bytes(&mut nonce);
     let locked = ibe::lock(&key, &sigma, curve::identity(round)?, public_key)?;
     let text = Aes256Gcm::new((&*key).into())
-        .encrypt(Nonce::from_slice(&nonce), plaintext)
+        .encrypt((&nonce).into(), plaintext)
         .map_err(|_| TimelockError::TooLong)?;
     wire::Ciphertext { locked, text: &text, nonce: &nonce }.write()
 }
@@ -45,7 +45,7 @@ pub fn decrypt(ciphertext: &[u8], signature: &[u8]) -> Result<Vec<u8>, TimelockE
     let ciphertext = wire::Ciphertext::read(ciphertext)?;
     let key = ibe::open(&ciphertext.locked, signature)?;
     Aes256Gcm::new((&*key).into())
-        .decrypt(Nonce::from_slice(ciphertext.nonce), ciphertext.text)
+        .decrypt(ciphertext.nonce.into(), ciphertext.text)
         .map_err(|_| TimelockError::Damaged)
 }
 
