@@ -15,6 +15,7 @@
 
 mod archive;
 mod chain;
+mod era;
 mod externalities;
 mod history;
 mod node;
@@ -23,5 +24,6 @@ mod rpc;
 
 pub use archive::ArchiveError;
 pub use chain::ChainError;
+pub use era::Era;
 pub use node::{Config, DevchainError, Handle, run};
-pub use node_subtensor_runtime::{metadata, subtensor::yuma};
+pub use node_subtensor_runtime::{Beacon, metadata, subtensor::yuma};
