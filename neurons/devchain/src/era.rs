@@ -72,6 +72,9 @@ impl FromStr for Era {
     }
 }
 
+/// An account and a nonce of it.
+pub(crate) type Signer = (AccountId, u32);
+
 /// A runtime's functions. All but `version`, `genesis` and `signer` work on the state that is set around them.
 pub(crate) struct Runtime {
     pub version: fn() -> RuntimeVersion,
@@ -83,7 +86,7 @@ pub(crate) struct Runtime {
     pub apply: fn(&[u8]) -> Taken,
     pub validate: fn(&[u8], H256) -> TransactionValidity,
     /// Who signed an extrinsic, and with which nonce; `Ok(None)` if nobody did, and why the bytes are none.
-    pub signer: fn(&[u8]) -> Result<Option<(AccountId, u32)>, String>,
+    pub signer: fn(&[u8]) -> Result<Option<Signer>, String>,
     pub nonce: fn(&AccountId) -> u32,
     /// A function of the runtime's interface.
     pub call: fn(&str, &[u8]) -> Option<Vec<u8>>,
