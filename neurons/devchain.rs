@@ -5,7 +5,7 @@ use crate::{
     setup::told_to_stop,
 };
 use std::{io::Write, path::PathBuf, time::Duration};
-use templar_devchain::{Config, DevchainError};
+use templar_devchain::{Config, DevchainError, Era};
 
 /// Flags of `templar devchain`.
 #[derive(Debug, Clone, clap::Args)]
@@ -19,6 +19,10 @@ pub struct Args {
     /// Keep the blocks in this folder; without it they are gone at the end.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// The real chain's interface that a new chain begins with: `A` is spec 365, `B` spec 425. One in a folder goes
+    /// on in its own.
+    #[arg(long, default_value = "B")]
+    era: Era,
     /// End when standard input ends, as a program started by another should.
     #[arg(long, hide = true)]
     exit_with_parent: bool,
@@ -36,7 +40,13 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// Makes blocks until it is told to stop. Prints the chain's address on stdout when it listens.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let config = Config { port: args.port, block_time: args.block_time, dir: args.dir };
+    let config = Config {
+        port: args.port,
+        block_time: args.block_time,
+        dir: args.dir,
+        era: args.era,
+        ..Default::default()
+    };
     let chain = templar_devchain::run(config).await.map_err(|e| failure(&e))?;
     // Whoever started this reads the line to learn the port; if nobody reads, that is no error.
     let mut stdout = std::io::stdout();

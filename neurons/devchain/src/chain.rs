@@ -2,26 +2,26 @@
 
 use crate::{
     archive::{Archive, ArchiveError, Record},
+    era::{self, Era, Runtime},
     externalities::Overlay,
     history::{Changes, History, root},
     pool::{Candidate, Pool, Refusal, Status, Taken},
 };
-use node_subtensor_runtime::{
-    AccountId, Executive, Header, Runtime, RuntimeCall, System, UncheckedExtrinsic, genesis::genesis,
+use node_subtensor_runtime::{AccountId, Header};
+use sp_core::{
+    H256,
+    storage::{StateVersion, well_known_keys::CODE},
 };
-use parity_scale_codec::{Decode, Encode};
-use sp_core::{H256, storage::StateVersion};
-use sp_io::{hashing::blake2_256, storage};
+use sp_io::hashing::blake2_256;
 use sp_runtime::{
     traits::{BlakeTwo256, Hash as _, Header as _},
-    transaction_validity::{InvalidTransaction, TransactionSource, TransactionValidityError},
+    transaction_validity::TransactionValidityError,
 };
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
-    time::{SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::{mpsc, watch};
 
@@ -89,6 +89,11 @@ struct Blocks {
 }
 
 impl Blocks {
+    /// The runtime of the state after a block.
+    fn runtime(&self, number: u32) -> &'static Runtime {
+        Runtime::of_code(self.states.get(number, CODE))
+    }
+
     fn push(&mut self, record: Record) {
         let number = record.header.number;
         let hash = record.header.hash();
@@ -115,12 +120,12 @@ struct Draft {
 }
 
 impl Chain {
-    /// Reads back the blocks that the folder holds, or begins with the first.
-    pub fn open(dir: Option<&Path>) -> Result<Self, ChainError> {
+    /// Reads back the blocks that the folder holds, or begins with the first, in this era.
+    pub fn open(dir: Option<&Path>, era: Era) -> Result<Self, ChainError> {
         let mut blocks = Blocks::default();
         let mut archive = dir.map(|dir| Archive::open(dir, |record| blocks.push(record))).transpose()?;
         if blocks.sealed.is_empty() {
-            let record = first_block()?;
+            let record = first_block(era)?;
             if let Some(archive) = &mut archive {
                 archive.append(&record)?;
             }
@@ -154,30 +159,28 @@ impl Chain {
         let parent = self.best();
         let number = parent.header.number.saturating_add(1);
         let blocks = self.blocks();
+        let runtime = blocks.runtime(parent.header.number);
         let mut pool = self.pool();
         loop {
             let mut overlay = Overlay::new(&blocks.states, parent.header.number, parent.header.state_root);
             let (mut extrinsics, mut included, mut tried) = (Vec::new(), Vec::new(), None);
             let make = || {
                 let empty = Header::new(number, H256::zero(), H256::zero(), parent.hash, Default::default());
-                Executive::initialize_block(&empty);
-                let inherent = timestamp();
-                extrinsics.push(inherent.encode());
-                apply(inherent);
-                let invalid = pool.offer(
-                    |account| System::account_nonce(account),
-                    |candidate| {
-                        tried = Some(candidate.hash);
-                        let taken = apply(candidate.extrinsic.clone());
-                        if taken == Taken::Included {
-                            extrinsics.push(candidate.bytes.clone());
-                            included.push(candidate.hash);
-                        }
-                        taken
-                    },
-                );
+                (runtime.initialize)(&empty);
+                let inherent = (runtime.timestamp)();
+                (runtime.apply)(&inherent);
+                extrinsics.push(inherent);
+                let invalid = pool.offer(runtime.nonce, |candidate| {
+                    tried = Some(candidate.hash);
+                    let taken = (runtime.apply)(&candidate.bytes);
+                    if taken == Taken::Included {
+                        extrinsics.push(candidate.bytes.clone());
+                        included.push(candidate.hash);
+                    }
+                    taken
+                });
                 tried = None;
-                (Executive::finalize_block(), invalid)
+                ((runtime.finalize)(), invalid)
             };
             let made = catch_unwind(AssertUnwindSafe(|| overlay.run(make)));
             match (made, tried) {
@@ -250,14 +253,21 @@ impl Chain {
 
     /// Runs something of the runtime on the state after a block and drops what it changes; `None` if it
     /// panics.
-    pub fn look<R>(&self, block: &Block, what: impl FnOnce() -> R) -> Option<R> {
+    pub fn look<R>(&self, block: &Block, what: impl FnOnce(&'static Runtime) -> R) -> Option<R> {
         let blocks = self.blocks();
+        let runtime = blocks.runtime(block.header.number);
         let mut overlay = Overlay::new(&blocks.states, block.header.number, block.header.state_root);
-        catch_unwind(AssertUnwindSafe(|| overlay.run(what))).ok()
+        catch_unwind(AssertUnwindSafe(|| overlay.run(|| what(runtime)))).ok()
+    }
+
+    /// The runtime of the state after a block: the one that makes the next. As on the real chain, after the
+    /// block that upgrades it is the new one already, though the old one made the block.
+    pub fn runtime(&self, block: &Block) -> &'static Runtime {
+        self.blocks().runtime(block.header.number)
     }
 
     fn account_nonce(&self, block: &Block, account: &AccountId) -> u32 {
-        self.look(block, || System::account_nonce(account)).unwrap_or(0)
+        self.look(block, |runtime| (runtime.nonce)(account)).unwrap_or(0)
     }
 
     /// Checks an extrinsic against the newest state and takes it into the pool.
@@ -269,24 +279,17 @@ impl Chain {
         if bytes.len() > MAX_EXTRINSIC_BYTES {
             return Err(SubmitError::Undecodable(format!("{} bytes are too many", bytes.len())));
         }
-        let mut rest = &bytes[..];
-        let extrinsic = UncheckedExtrinsic::decode(&mut rest)
-            .map_err(|error| SubmitError::Undecodable(error.to_string()))?;
-        if !rest.is_empty() {
-            return Err(SubmitError::Undecodable(format!("{} bytes follow it", rest.len())));
-        }
         let best = self.best();
-        let judge = || {
-            let source = TransactionSource::External;
-            Executive::validate_transaction(source, extrinsic.clone(), best.hash)
-        };
-        let verdict = self.look(&best, judge).ok_or(SubmitError::Panicked)?;
+        let runtime = self.runtime(&best);
+        let signer = (runtime.signer)(&bytes).map_err(SubmitError::Undecodable)?;
+        let verdict = self.look(&best, |runtime| (runtime.validate)(&bytes, best.hash));
+        let verdict = verdict.ok_or(SubmitError::Panicked)?;
         let longevity = u32::try_from(verdict.map_err(SubmitError::Invalid)?.longevity).unwrap_or(u32::MAX);
         let until = best.header.number.saturating_add(longevity);
         let hash = hash_of(&bytes);
-        let candidate = Candidate { hash, bytes, extrinsic, until, watcher };
-        let (account, _) = candidate.signer().ok_or(SubmitError::Refused(Refusal::Unsigned))?;
-        let nonce = self.account_nonce(&best, &account);
+        let signer = signer.ok_or(SubmitError::Refused(Refusal::Unsigned))?;
+        let nonce = self.account_nonce(&best, &signer.0);
+        let candidate = Candidate { hash, bytes, signer, until, watcher };
         self.pool().add(candidate, nonce).map_err(SubmitError::Refused)?;
         Ok(hash)
     }
@@ -304,42 +307,13 @@ impl Chain {
 }
 
 /// The block before all others.
-fn first_block() -> Result<Record, ChainError> {
-    let storage = genesis().map_err(ChainError::Genesis)?;
+fn first_block(era: Era) -> Result<Record, ChainError> {
+    let storage = era::genesis(era).map_err(ChainError::Genesis)?;
     let changes: Changes = storage.top.into_iter().map(|(key, value)| (key, Some(value))).collect();
     let state = root(H256::zero(), &changes);
     let extrinsics = BlakeTwo256::ordered_trie_root(vec![], StateVersion::V1);
     let header = Header::new(0, extrinsics, state, H256::zero(), Default::default());
     Ok(Record { header, extrinsics: vec![], changes })
-}
-
-/// The inherent that gives a block its time: that of the machine, and later than the block before, even if
-/// the machine's clock was set back.
-fn timestamp() -> UncheckedExtrinsic {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let now = u64::try_from(now).unwrap_or(u64::MAX);
-    let last = pallet_timestamp::Now::<Runtime>::get();
-    let now = now.max(last.saturating_add(1));
-    UncheckedExtrinsic::new_bare(RuntimeCall::Timestamp(pallet_timestamp::Call::set { now }))
-}
-
-/// Applies an extrinsic to the block in the making; one that is not included leaves no trace.
-fn apply(extrinsic: UncheckedExtrinsic) -> Taken {
-    storage::start_transaction();
-    let error = match Executive::apply_extrinsic(extrinsic) {
-        Ok(_) => {
-            storage::commit_transaction();
-            return Taken::Included;
-        }
-        Err(error) => error,
-    };
-    storage::rollback_transaction();
-    tracing::debug!(?error, "an extrinsic is left out of its block");
-    match error {
-        TransactionValidityError::Invalid(InvalidTransaction::ExhaustsResources) => Taken::Full,
-        TransactionValidityError::Invalid(InvalidTransaction::Future) => Taken::Later,
-        _ => Taken::Invalid,
-    }
 }
 
 /// An extrinsic's hash.

@@ -1,9 +1,13 @@
 //! What the runtime runs on: a block's state with changes laid over it.
 
-use crate::history::{self, Changes, History};
+use crate::{
+    era::Versions,
+    history::{self, Changes, History},
+};
 use sp_core::{
     Blake2Hasher, H256,
     storage::{ChildInfo, StateVersion, TrackedStorageKey},
+    traits::ReadRuntimeVersionExt,
 };
 use sp_externalities::{
     Error, Extension, ExtensionStore, Extensions, Externalities, MultiRemovalResults,
@@ -28,7 +32,8 @@ pub(crate) struct Overlay<'a> {
 impl<'a> Overlay<'a> {
     /// The state after a block, whose root is given.
     pub fn new(history: &'a History, block: u32, root: H256) -> Self {
-        let (changes, extensions) = (OverlayedChanges::default(), Extensions::new());
+        let (changes, mut extensions) = (OverlayedChanges::default(), Extensions::new());
+        extensions.register(ReadRuntimeVersionExt::new(Versions));
         Self { history, block, root, changes, extensions }
     }
 

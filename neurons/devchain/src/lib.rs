@@ -13,8 +13,15 @@
 //! # }
 //! ```
 
+/// The secret of the beacon that a development chain should have: 32 bytes of a scalar, the highest first.
+///
+/// It is public, so what is encrypted to this beacon is hidden from nobody. That is its purpose: every client
+/// of every development chain finds the same beacon, and needs no network for it.
+pub const BEACON_SECRET: [u8; 32] = *b"templar devchain's public secret";
+
 mod archive;
 mod chain;
+mod era;
 mod externalities;
 mod history;
 mod node;
@@ -23,5 +30,6 @@ mod rpc;
 
 pub use archive::ArchiveError;
 pub use chain::ChainError;
+pub use era::Era;
 pub use node::{Config, DevchainError, Handle, run};
-pub use node_subtensor_runtime::{metadata, subtensor::yuma};
+pub use node_subtensor_runtime::{Beacon, metadata, subtensor::yuma};

@@ -2,9 +2,11 @@
 
 use crate::{
     chain::{Chain, ChainError},
+    era::{self, Era},
     rpc,
 };
 use jsonrpsee::server::{Server, ServerHandle};
+use node_subtensor_runtime::Beacon;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -22,11 +24,16 @@ pub struct Config {
     pub block_time: Duration,
     /// Where the blocks are kept; `None` keeps them in memory alone.
     pub dir: Option<PathBuf>,
+    /// The era that a new chain begins in; one that the folder holds goes on in its own.
+    pub era: Era,
+    /// The beacon that opens timelocks. Without one there are no pulses, and timelocks stay shut. It belongs
+    /// to the process: the first chain's is that of all.
+    pub beacon: Option<Beacon>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { port: 9944, block_time: Duration::from_millis(250), dir: None }
+        Self { port: 9944, block_time: Duration::from_millis(250), dir: None, era: Era::B, beacon: None }
     }
 }
 
@@ -121,8 +128,12 @@ impl Handle {
 /// # Errors
 /// If the folder or the port cannot be used.
 pub async fn run(config: Config) -> Result<Handle, DevchainError> {
-    let dir = config.dir.clone();
-    let opened = tokio::task::spawn_blocking(move || Chain::open(dir.as_deref()));
+    if let Some(beacon) = config.beacon {
+        era::install(beacon);
+    }
+    era::set_block_time(config.block_time);
+    let (dir, era) = (config.dir.clone(), config.era);
+    let opened = tokio::task::spawn_blocking(move || Chain::open(dir.as_deref(), era));
     let chain = Arc::new(opened.await.map_err(|_| DevchainError::Ended)??);
     let listen = |source| DevchainError::Listen { port: config.port, source };
     let server = Server::builder().set_config(rpc::limits());

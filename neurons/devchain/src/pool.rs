@@ -1,9 +1,8 @@
 //! Extrinsics that wait for a block: each account's in the order of its nonces, accounts in the order in
 //! which they came. A tip buys no better place.
 
-use node_subtensor_runtime::{AccountId, UncheckedExtrinsic, extensions::nonce_of};
+use node_subtensor_runtime::AccountId;
 use sp_core::H256;
-use sp_runtime::{MultiAddress, generic::Preamble};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashMap},
@@ -47,8 +46,8 @@ pub(crate) struct Candidate {
     pub hash: H256,
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// Decoded.
-    pub extrinsic: UncheckedExtrinsic,
+    /// Its account and nonce.
+    pub signer: (AccountId, u32),
     /// The last block that may hold it.
     pub until: u32,
     /// Who wants to know what becomes of it.
@@ -56,16 +55,6 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    /// Its account and nonce.
-    pub fn signer(&self) -> Option<(AccountId, u32)> {
-        match &self.extrinsic.preamble {
-            Preamble::Signed(MultiAddress::Id(account), _, extensions) => {
-                Some((account.clone(), nonce_of(extensions)))
-            }
-            _ => None,
-        }
-    }
-
     fn tell(&self, status: Status) {
         if let Some(watcher) = &self.watcher {
             // Nobody may listen any more.
@@ -92,7 +81,7 @@ pub(crate) struct Pool {
 impl Pool {
     /// Takes a valid extrinsic; `nonce` is what the chain has for its account.
     pub fn add(&mut self, candidate: Candidate, nonce: u32) -> Result<(), Refusal> {
-        let (account, own) = candidate.signer().ok_or(Refusal::Unsigned)?;
+        let (account, own) = candidate.signer.clone();
         if self.places.contains_key(&candidate.hash) {
             return Err(Refusal::Known);
         }
@@ -218,20 +207,20 @@ pub(crate) enum Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use node_subtensor_runtime::{RuntimeCall, extensions::signed_extensions};
-    use sp_runtime::{MultiSignature, generic::Era};
 
     fn candidate(account: u8, nonce: u32, id: u8) -> (Candidate, mpsc::UnboundedReceiver<Status>) {
-        let call = RuntimeCall::System(frame_system::Call::remark { remark: vec![id] });
-        let extrinsic = UncheckedExtrinsic::new_signed(
-            call,
-            MultiAddress::Id([account; 32].into()),
-            MultiSignature::Sr25519([0; 64].into()),
-            signed_extensions(Era::Immortal, nonce, 0),
-        );
         let (watcher, watched) = mpsc::unbounded_channel();
         let hash = H256::repeat_byte(id);
-        (Candidate { hash, bytes: vec![id], extrinsic, until: 18, watcher: Some(watcher) }, watched)
+        (
+            Candidate {
+                hash,
+                bytes: vec![id],
+                signer: ([account; 32].into(), nonce),
+                until: 18,
+                watcher: Some(watcher),
+            },
+            watched,
+        )
     }
 
     fn offered(pool: &Pool) -> Vec<u8> {

@@ -81,8 +81,9 @@ fn header(header: &Header) -> Value {
     })
 }
 
-fn runtime_version() -> Value {
-    let version = node_subtensor_runtime::VERSION;
+/// The version of the runtime after a block.
+fn runtime_version(chain: &Chain, block: &Block) -> Value {
+    let version = (chain.runtime(block).version)();
     let apis: Vec<Value> = version.apis.iter().map(|(id, version)| json!([hex(id), version])).collect();
     json!({
         "specName": version.spec_name,

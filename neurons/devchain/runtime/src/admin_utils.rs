@@ -33,6 +33,9 @@ pub mod pallet {
     }
 
     /// Why a call was refused.
+    ///
+    /// All of the real chain's errors, because Python clients find an error's name by its place in this
+    /// list. Those without a description are never given here.
     #[pallet::error]
     pub enum Error<T> {
         /// The subnet does not exist.
@@ -43,11 +46,14 @@ pub mod pallet {
         MaxAllowedUIdsLessThanCurrentUIds,
         /// The moving average of bonds cannot be that long.
         BondsMovingAverageMaxReached,
+        NegativeSigmoidSteepness,
         /// The value is out of bounds.
-        #[codec(index = 5)]
         ValueNotInBounds,
-        /// The value makes no sense.
-        #[codec(index = 10)]
+        MinAllowedUidsGreaterThanCurrentUids,
+        MinAllowedUidsGreaterThanMaxAllowedUids,
+        MaxAllowedUidsLessThanMinAllowedUids,
+        /// There may not be as many neurons as that.
+        MaxAllowedUidsGreaterThanDefaultMaxAllowedUids,
         InvalidValue,
     }
 
@@ -160,7 +166,7 @@ pub mod pallet {
                 max_allowed_uids >= subtensor::SubnetworkN::<T>::get(netuid),
                 Error::<T>::MaxAllowedUIdsLessThanCurrentUIds
             );
-            ensure!(max_allowed_uids <= 256, Error::<T>::ValueNotInBounds);
+            ensure!(max_allowed_uids <= 256, Error::<T>::MaxAllowedUidsGreaterThanDefaultMaxAllowedUids);
             subtensor::MaxAllowedUids::<T>::insert(netuid, max_allowed_uids);
             Self::tell(subtensor::Event::MaxAllowedUidsSet(netuid, max_allowed_uids))
         }
@@ -196,6 +202,35 @@ pub mod pallet {
             Self::tell(subtensor::Event::RegistrationAllowed(netuid, registration_allowed))
         }
 
+        /// Whether the subnet takes registrations for work. From spec 425 on nobody looks at it.
+        #[pallet::call_index(20)]
+        #[pallet::weight((Weight::from_parts(20_000_000, 0), DispatchClass::Operational, Pays::No))]
+        pub fn sudo_set_network_pow_registration_allowed(
+            origin: OriginFor<T>,
+            netuid: u16,
+            registration_allowed: bool,
+        ) -> DispatchResult {
+            Self::may_set(origin, netuid, Who::Root)?;
+            subtensor::NetworkPowRegistrationAllowed::<T>::insert(netuid, registration_allowed);
+            Self::tell(subtensor::Event::PowRegistrationAllowed(netuid, registration_allowed))
+        }
+
+        /// Registrations that an interval is meant for.
+        #[pallet::call_index(21)]
+        #[pallet::weight((Weight::from_parts(20_000_000, 0), DispatchClass::Operational, Pays::No))]
+        pub fn sudo_set_target_registrations_per_interval(
+            origin: OriginFor<T>,
+            netuid: u16,
+            target_registrations_per_interval: u16,
+        ) -> DispatchResult {
+            Self::may_set(origin, netuid, Who::Root)?;
+            subtensor::TargetRegistrationsPerInterval::<T>::insert(netuid, target_registrations_per_interval);
+            Self::tell(subtensor::Event::RegistrationPerIntervalSet(
+                netuid,
+                target_registrations_per_interval,
+            ))
+        }
+
         /// The least that a registration costs.
         #[pallet::call_index(22)]
         #[pallet::weight((Weight::from_parts(20_000_000, 0), DispatchClass::Operational, Pays::Yes))]
@@ -214,6 +249,15 @@ pub mod pallet {
             ensure!(max_burn >= subtensor::MinBurn::<T>::get(netuid), Error::<T>::ValueNotInBounds);
             subtensor::MaxBurn::<T>::insert(netuid, max_burn);
             Self::tell(subtensor::Event::MaxBurnSet(netuid, max_burn))
+        }
+
+        /// How hard work is.
+        #[pallet::call_index(24)]
+        #[pallet::weight((Weight::from_parts(20_000_000, 0), DispatchClass::Operational, Pays::No))]
+        pub fn sudo_set_difficulty(origin: OriginFor<T>, netuid: u16, difficulty: u64) -> DispatchResult {
+            Self::may_set(origin, netuid, Who::Root)?;
+            subtensor::Difficulty::<T>::insert(netuid, difficulty);
+            Self::tell(subtensor::Event::DifficultySet(netuid, difficulty))
         }
 
         /// How many validators there may be.
@@ -245,6 +289,19 @@ pub mod pallet {
             ensure!(bonds_moving_average <= 1_000_000, Error::<T>::BondsMovingAverageMaxReached);
             subtensor::BondsMovingAverage::<T>::insert(netuid, bonds_moving_average);
             Self::tell(subtensor::Event::BondsMovingAverageSet(netuid, bonds_moving_average))
+        }
+
+        /// Registrations that a block may have.
+        #[pallet::call_index(27)]
+        #[pallet::weight((Weight::from_parts(20_000_000, 0), DispatchClass::Operational, Pays::No))]
+        pub fn sudo_set_max_registrations_per_block(
+            origin: OriginFor<T>,
+            netuid: u16,
+            max_registrations_per_block: u16,
+        ) -> DispatchResult {
+            Self::may_set(origin, netuid, Who::Root)?;
+            subtensor::MaxRegistrationsPerBlock::<T>::insert(netuid, max_registrations_per_block);
+            Self::tell(subtensor::Event::MaxRegistrationsPerBlockSet(netuid, max_registrations_per_block))
         }
 
         /// Blocks between two new subnets.
@@ -388,6 +445,7 @@ pub mod pallet {
         }
 
         /// Blocks in which the registration price halves.
+        #[cfg(not(feature = "era-a"))]
         #[pallet::call_index(89)]
         #[pallet::weight((Weight::from_parts(20_000_000, 0), DispatchClass::Operational, Pays::Yes))]
         pub fn sudo_set_burn_half_life(
@@ -401,6 +459,7 @@ pub mod pallet {
         }
 
         /// Subnets that may run their epochs in one block.
+        #[cfg(not(feature = "era-a"))]
         #[pallet::call_index(96)]
         #[pallet::weight((Weight::from_parts(20_000_000, 0), DispatchClass::Operational, Pays::No))]
         pub fn sudo_set_max_epochs_per_block(

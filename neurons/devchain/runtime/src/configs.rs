@@ -22,6 +22,11 @@ parameter_types! {
         .build();
 }
 
+#[cfg(feature = "era-a")]
+type Migrations = ();
+#[cfg(not(feature = "era-a"))]
+type Migrations = upgrade::FromA;
+
 #[derive_impl(frame_system::config_preludes::SolochainDefaultConfig)]
 impl frame_system::Config for Runtime {
     type Block = Block;
@@ -35,6 +40,7 @@ impl frame_system::Config for Runtime {
     type DbWeight = RocksDbWeight;
     type SS58Prefix = ConstU16<42>;
     type Version = Version;
+    type SingleBlockMigrations = Migrations;
 }
 
 #[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
@@ -77,6 +83,12 @@ impl pallet_transaction_payment::Config for Runtime {
 
 #[derive_impl(pallet_sudo::config_preludes::TestDefaultConfig)]
 impl pallet_sudo::Config for Runtime {}
+
+impl aura::Config for Runtime {
+    type SlotDuration = aura::SlotMilliseconds;
+}
+
+impl drand::Config for Runtime {}
 
 impl subtensor::Config for Runtime {
     type Currency = Balances;

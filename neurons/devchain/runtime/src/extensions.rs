@@ -28,6 +28,7 @@ pub type FrameExtensions = (
 );
 
 /// The extensions of the chain.
+#[cfg(not(feature = "era-a"))]
 pub type ChainExtensions = (
     SudoTransactionExtension,
     CheckShieldedTxValidity,
@@ -35,6 +36,11 @@ pub type ChainExtensions = (
     DrandPriority,
     CheckMetadataHash,
 );
+
+/// The extensions of the chain.
+#[cfg(feature = "era-a")]
+pub type ChainExtensions =
+    (SudoTransactionExtension, SubtensorTransactionExtension, DrandPriority, CheckMetadataHash);
 
 /// All extensions of an extrinsic. Metadata shows them flattened.
 pub type TxExtension = (FrameExtensions, ChainExtensions);
@@ -54,6 +60,7 @@ pub fn signed_extensions(era: Era, nonce: u32, tip: u64) -> TxExtension {
         ),
         (
             SudoTransactionExtension,
+            #[cfg(not(feature = "era-a"))]
             CheckShieldedTxValidity,
             SubtensorTransactionExtension,
             DrandPriority,
@@ -94,6 +101,6 @@ placeholder! {
     CheckShieldedTxValidity
 }
 placeholder! {
-    /// Stands where the real chain ranks drand pulses. This chain has no drand.
+    /// Stands where the real chain ranks drand pulses. This chain signs its pulses itself.
     DrandPriority
 }

@@ -4,6 +4,7 @@
 //! `errors` and `calls`. What calls do is in the modules beside them, and
 //! [`yuma`] is the consensus itself, a pure function.
 
+#[cfg_attr(feature = "era-a", path = "subtensor/burn_a.rs")]
 pub mod burn;
 mod coinbase;
 mod commit_reveal;
@@ -14,21 +15,26 @@ mod events;
 mod guard;
 mod registration;
 mod root;
+#[cfg_attr(feature = "era-a", path = "subtensor/schedule_a.rs")]
 mod schedule;
 mod serving;
 mod stake;
 mod storage;
 mod subnets;
+mod timelock;
 mod types;
 mod uids;
 mod weights;
+pub mod work;
 pub mod yuma;
 
 #[cfg(test)]
 mod tests;
 
 pub use pallet::*;
-pub use types::{AxonInfo, FixedU128, RateLimitKey};
+pub use types::{
+    AxonInfo, ChainIdentityV2, FixedU128, PrometheusInfo, RateLimitKey, RootClaimTypeEnum, SubnetIdentityV3,
+};
 
 use frame_support::pallet_macros::import_section;
 
@@ -48,9 +54,11 @@ pub fn storage_index(netuid: u16, mechanism: u8) -> u16 {
 #[import_section(dispatches::dispatches)]
 #[frame_support::pallet]
 pub mod pallet {
+    #[cfg(not(feature = "era-a"))]
+    use super::types::DefaultBurnIncrease;
     use super::types::{
-        AxonInfo, DefaultAlphaValues, DefaultBurnIncrease, DefaultSymbol, FixedU128, RateLimitKey,
-        ZeroAccount,
+        AxonInfo, ChainIdentityV2, DefaultAlphaValues, DefaultSymbol, FixedU128, MaxUids, PrometheusInfo,
+        RateLimitKey, RootClaimTypeEnum, SubnetIdentityV3, ZeroAccount,
     };
     use frame_support::{
         pallet_prelude::*,
@@ -69,7 +77,7 @@ pub mod pallet {
 
     /// What the pallet needs of the runtime.
     #[pallet::config]
-    pub trait Config: frame_system::Config<RuntimeEvent: From<Event<Self>>> {
+    pub trait Config: frame_system::Config<RuntimeEvent: From<Event<Self>>> + crate::drand::Config {
         /// TAO.
         type Currency: Inspect<Self::AccountId, Balance = u64> + Mutate<Self::AccountId>;
     }

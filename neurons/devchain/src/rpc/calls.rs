@@ -10,7 +10,7 @@ use jsonrpsee::{
     core::RegisterMethodError,
     types::{ErrorObjectOwned, Params},
 };
-use node_subtensor_runtime::{AccountId, api};
+use node_subtensor_runtime::AccountId;
 use parity_scale_codec::{Compact, Decode, Encode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -126,8 +126,8 @@ fn two<A: DeserializeOwned>(params: &Params<'_>) -> Result<(A, Option<String>), 
 }
 
 fn version(chain: &Chain, params: &Params<'_>) -> Answer {
-    at(chain, only_block(params)?.as_deref())?;
-    Ok(runtime_version())
+    let block = at(chain, only_block(params)?.as_deref())?;
+    Ok(runtime_version(chain, &block))
 }
 
 /// By number, as a JSON number or in hex, one or a list; the newest where there is none.
@@ -198,7 +198,7 @@ fn call(chain: &Chain, params: &Params<'_>) -> Answer {
 
 /// Calls a function of the runtime's interface on the state after a block.
 fn call_runtime(chain: &Chain, block: &Block, name: &str, data: &[u8]) -> Result<Vec<u8>, ErrorObjectOwned> {
-    let output = chain.look(block, || api::dispatch(name, data));
+    let output = chain.look(block, |runtime| (runtime.call)(name, data));
     let output = output.ok_or_else(|| failed(&format!("{name} panicked")))?;
     output.ok_or_else(|| failed(&format!("Exported method {name} is not found")))
 }

@@ -11,7 +11,10 @@ use jsonrpsee::{
     types::{ErrorObjectOwned, Params},
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 use tokio::sync::mpsc;
 
 /// Keys that one subscription can follow.
@@ -34,7 +37,9 @@ pub(super) fn register(module: &mut RpcModule<Chain>) -> Result<(), RegisterMeth
         ("state_subscribeRuntimeVersion", "state_runtimeVersion", "state_unsubscribeRuntimeVersion"),
         ("chain_subscribeRuntimeVersion", "chain_runtimeVersion", "chain_unsubscribeRuntimeVersion"),
     ] {
-        module.register_subscription(subscribe, notify, unsubscribe, |_, pending, _, _| version(pending))?;
+        module.register_subscription(subscribe, notify, unsubscribe, |_, pending, chain, _| {
+            version(pending, chain)
+        })?;
     }
     module.register_subscription(
         "state_subscribeStorage",
@@ -92,11 +97,15 @@ async fn heads(pending: PendingSubscriptionSink, chain: Arc<Chain>) -> Done {
     each_block(&chain, &sink, |block, _| Some(header(&block.header))).await
 }
 
-async fn version(pending: PendingSubscriptionSink) -> Done {
+/// The runtime's version: now, and whenever it changes.
+async fn version(pending: PendingSubscriptionSink, chain: Arc<Chain>) -> Done {
     let sink = pending.accept().await?;
-    send(&sink, &runtime_version()).await?;
-    sink.closed().await;
-    Ok(())
+    let told = AtomicU32::new(0);
+    each_block(&chain, &sink, |block, _| {
+        let spec = (chain.runtime(block).version)().spec_version;
+        (told.swap(spec, Ordering::Relaxed) != spec).then(|| runtime_version(&chain, block))
+    })
+    .await
 }
 
 /// The values under some keys: all of them first, then those that change.

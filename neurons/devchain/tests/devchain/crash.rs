@@ -15,7 +15,7 @@ use templar_devchain::{ArchiveError, ChainError, Config, DevchainError, run};
 const FOLDER: &str = "DEVCHAIN_TEST_FOLDER";
 
 fn config(dir: &Path) -> Config {
-    Config { port: 0, block_time: Duration::from_millis(20), dir: Some(dir.to_owned()) }
+    Config { port: 0, block_time: Duration::from_millis(20), dir: Some(dir.to_owned()), ..Default::default() }
 }
 
 /// Not a test of its own: the process that the test below starts and kills.

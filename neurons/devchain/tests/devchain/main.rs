@@ -7,11 +7,12 @@ mod crash;
 mod python;
 mod rpc;
 mod subnet;
+mod upgrade;
 
 use std::time::Duration;
 use templar_devchain::{Config, Handle, run};
 
 /// A chain in memory with quick blocks.
 async fn chain() -> Handle {
-    run(Config { port: 0, block_time: Duration::from_millis(50), dir: None }).await.unwrap()
+    run(Config { port: 0, block_time: Duration::from_millis(50), ..Default::default() }).await.unwrap()
 }

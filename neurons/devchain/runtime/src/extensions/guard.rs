@@ -61,6 +61,8 @@ fn code(error: &Error) -> u8 {
         Error::InvalidIpAddress | Error::InvalidIpType => 11,
         Error::ServingRateLimitExceeded => 12,
         Error::InvalidPort => 13,
+        #[cfg(not(feature = "era-a"))]
+        Error::InvalidRevealRound => 15,
         Error::NoWeightsCommitFound => 16,
         Error::RevealTooEarly => 17,
         Error::InputLengthsUnequal => 18,

@@ -1,6 +1,6 @@
 //! The price of a registration: it decays by half in a half-life and rises with each registration.
 
-use super::{Burn, BurnHalfLife, BurnIncreaseMult, Config, MaxBurn, MinBurn, Pallet};
+use super::{Burn, BurnHalfLife, BurnIncreaseMult, Config, Error, MaxBurn, MinBurn, Pallet};
 
 /// One in Q32.
 const ONE: u64 = 1 << 32;
@@ -47,15 +47,23 @@ pub fn raised(price: u64, multiplier: u128) -> u64 {
 
 impl<T: Config> Pallet<T> {
     /// Lets the subnet's price fall for this block.
-    pub(super) fn decay_burn(netuid: u16) {
+    pub(super) fn adjust_price(netuid: u16, now: u64) {
+        if now <= 1 {
+            return;
+        }
         let price = Burn::<T>::get(netuid);
         Self::put_burn(netuid, price, decayed(price, BurnHalfLife::<T>::get(netuid)));
     }
 
     /// Raises the subnet's price for a registration.
-    pub(super) fn raise_burn(netuid: u16) {
+    pub(super) fn price_registration(netuid: u16) {
         let price = Burn::<T>::get(netuid);
         Self::put_burn(netuid, price, raised(price, BurnIncreaseMult::<T>::get(netuid).bits));
+    }
+
+    /// Registrations of a subnet are limited by their price alone.
+    pub(super) fn ensure_room(_netuid: u16) -> Result<(), Error<T>> {
+        Ok(())
     }
 
     fn put_burn(netuid: u16, old: u64, new: u64) {

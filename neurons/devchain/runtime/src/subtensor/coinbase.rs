@@ -19,29 +19,15 @@ impl<T: Config> Pallet<T> {
         let now = Self::now();
         let netuids = Self::netuids();
         for &netuid in &netuids {
-            if now > 1 {
-                Self::decay_burn(netuid);
-            }
+            Self::adjust_price(netuid, now);
             RegistrationsThisBlock::<T>::remove(netuid);
         }
-        Self::start_root_interval(now);
+        Self::start_interval(now);
         for &netuid in netuids.iter().filter(|netuid| **netuid != ROOT) {
             Self::issue(netuid);
+            Self::reveal_timelocked(netuid);
         }
-        let mut run = 0;
-        for &netuid in netuids.iter().filter(|netuid| **netuid != ROOT) {
-            if !Self::schedule(netuid).is_due(now) {
-                BlocksSinceLastStep::<T>::mutate(netuid, |blocks| *blocks = blocks.saturating_add(1));
-            } else if run >= MaxEpochsPerBlock::<T>::get() {
-                PendingEpochAt::<T>::insert(netuid, now.saturating_add(1));
-                BlocksSinceLastStep::<T>::mutate(netuid, |blocks| *blocks = blocks.saturating_add(1));
-                let to_block = now.saturating_add(1);
-                Self::deposit_event(Event::EpochDeferred { netuid, from_block: now, to_block });
-            } else {
-                run = run.saturating_add(1);
-                Self::run_epoch(netuid, now);
-            }
-        }
+        Self::run_epochs(netuids.into_iter().filter(|netuid| *netuid != ROOT));
     }
 
     /// Issues the block's alpha and sets it aside: the owner's cut, then half for miners, half for validators.
@@ -64,20 +50,17 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Takes the epoch's slot, then pays out what is pending by the subnet's consensus.
-    fn run_epoch(netuid: u16, now: u64) {
+    pub(super) fn run_epoch(netuid: u16, now: u64) {
         let servers = PendingServerEmission::<T>::take(netuid);
         let validators = PendingValidatorEmission::<T>::take(netuid);
         let cut = PendingOwnerCut::<T>::take(netuid);
-        BlocksSinceLastStep::<T>::insert(netuid, 0);
-        LastEpochBlock::<T>::insert(netuid, now);
-        PendingEpochAt::<T>::remove(netuid);
-        SubnetEpochIndex::<T>::mutate(netuid, |index| *index = index.saturating_add(1));
+        Self::take_slot(netuid, now);
         if Self::has_duplicate_keys(netuid) {
             // What was pending waits for an epoch that can pay it.
             PendingServerEmission::<T>::insert(netuid, servers);
             PendingValidatorEmission::<T>::insert(netuid, validators);
             PendingOwnerCut::<T>::insert(netuid, cut);
-            Self::deposit_event(Event::EpochSkipped { netuid, block: now });
+            Self::tell_skipped(netuid, now);
             return;
         }
         let shares = Self::epoch(netuid, servers.saturating_add(validators));

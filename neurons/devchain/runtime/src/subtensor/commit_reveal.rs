@@ -10,7 +10,9 @@ use std::collections::VecDeque;
 /// How many commits of a hotkey may wait.
 const MOST_PENDING: usize = 10;
 
-type Commits = VecDeque<(H256, u64, u64, u64)>;
+/// A commit as it is stored; what the numbers mean depends on the era.
+pub(super) type Commit = (H256, u64, u64, u64);
+type Commits = VecDeque<Commit>;
 
 impl<T: Config> Pallet<T> {
     pub(super) fn do_commit_weights(
@@ -25,9 +27,9 @@ impl<T: Config> Pallet<T> {
         let index = storage_index(netuid, mechanism);
         ensure!(Self::may_set_weights(netuid, index, uid), Error::<T>::CommittingWeightsTooFast);
         let mut commits: Commits = WeightCommits::<T>::get(index, hotkey).unwrap_or_default();
-        commits.retain(|commit| !Self::is_expired(netuid, commit.1));
+        commits.retain(|commit| !Self::is_expired(netuid, commit));
         ensure!(commits.len() < MOST_PENDING, Error::<T>::TooManyUnrevealedCommits);
-        commits.push_back((hash, Self::current_epoch(netuid), Self::now(), 0));
+        commits.push_back(Self::new_commit(netuid, hash));
         WeightCommits::<T>::insert(index, hotkey, commits);
         Self::touch(index, uid);
         Self::deposit_event(Event::WeightsCommitted(hotkey.clone(), index, hash));
@@ -65,28 +67,30 @@ impl<T: Config> Pallet<T> {
     pub(super) fn find_commit(netuid: u16, commits: &Commits, hash: H256) -> Result<usize, Error<T>> {
         let found = commits.iter().enumerate().find(|(_, commit)| commit.0 == hash);
         let Some((place, commit)) = found else {
-            let all_expired = commits.iter().all(|commit| Self::is_expired(netuid, commit.1));
+            let all_expired = commits.iter().all(|commit| Self::is_expired(netuid, commit));
             return Err(match (commits.is_empty(), all_expired) {
                 (true, _) => Error::NoWeightsCommitFound,
                 (_, true) => Error::ExpiredWeightCommit,
                 _ => Error::InvalidRevealCommitHashNotMatch,
             });
         };
-        ensure!(!Self::is_expired(netuid, commit.1), Error::<T>::ExpiredWeightCommit);
-        let reveal = commit.1.saturating_add(RevealPeriodEpochs::<T>::get(netuid));
+        ensure!(!Self::is_expired(netuid, commit), Error::<T>::ExpiredWeightCommit);
+        let reveal = Self::commit_epoch(netuid, commit).saturating_add(RevealPeriodEpochs::<T>::get(netuid));
         ensure!(Self::current_epoch(netuid) == reveal, Error::<T>::RevealTooEarly);
         Ok(place)
     }
 
     /// Whether the epoch in which a commit could be revealed is over.
-    pub(super) fn is_expired(netuid: u16, committed: u64) -> bool {
+    pub(super) fn is_expired(netuid: u16, commit: &Commit) -> bool {
+        let committed = Self::commit_epoch(netuid, commit);
         Self::current_epoch(netuid) > committed.saturating_add(RevealPeriodEpochs::<T>::get(netuid))
     }
 
     /// The block of a neuron's earliest commit that may still be revealed.
     pub(super) fn earliest_commit(netuid: u16, index: u16, hotkey: &T::AccountId) -> Option<u64> {
         let commits: Commits = WeightCommits::<T>::get(index, hotkey)?;
-        commits.iter().filter(|commit| !Self::is_expired(netuid, commit.1)).map(|commit| commit.2).min()
+        let open = commits.iter().filter(|commit| !Self::is_expired(netuid, commit));
+        open.map(Self::commit_block).min()
     }
 }
 

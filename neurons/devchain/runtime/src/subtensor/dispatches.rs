@@ -66,19 +66,21 @@ mod dispatches {
             Self::do_serve_axon(&hotkey, netuid, axon)
         }
 
-        /// Registers as [`Self::burned_register`] does; the proof of work is not looked at.
+        /// Before spec 425, a hotkey takes a place in a subnet for its work. From then on the work is not
+        /// looked at, and the signer pays as in [`Self::burned_register`].
         #[pallet::call_index(6)]
         #[pallet::weight(Weight::from_parts(400_000_000, 0))]
         pub fn register(
             origin: OriginFor<T>,
             netuid: u16,
-            _block_number: u64,
-            _nonce: u64,
-            _work: Vec<u8>,
+            block_number: u64,
+            nonce: u64,
+            work: Vec<u8>,
             hotkey: T::AccountId,
-            _coldkey: T::AccountId,
+            coldkey: T::AccountId,
         ) -> DispatchResult {
-            Self::do_register(&ensure_signed(origin)?, netuid, &hotkey, None)
+            let signer = ensure_signed(origin)?;
+            Self::do_register_by_work(netuid, (block_number, nonce, work), &hotkey, &coldkey, &signer)
         }
 
         /// A coldkey pays for a place in a subnet.
@@ -93,6 +95,13 @@ mod dispatches {
         #[pallet::weight(Weight::from_parts(400_000_000, 0))]
         pub fn register_network(origin: OriginFor<T>, hotkey: T::AccountId) -> DispatchResult {
             Self::do_register_network(&ensure_signed(origin)?, &hotkey)
+        }
+
+        /// A coldkey gets TAO for work.
+        #[pallet::call_index(60)]
+        #[pallet::weight((Weight::from_parts(100_000_000, 0), DispatchClass::Normal, Pays::No))]
+        pub fn faucet(origin: OriginFor<T>, block_number: u64, nonce: u64, work: Vec<u8>) -> DispatchResult {
+            Self::do_faucet(&ensure_signed(origin)?, block_number, nonce, work)
         }
 
         /// A hotkey takes a place on root.
@@ -139,6 +148,20 @@ mod dispatches {
             Self::do_reveal_weights(&ensure_signed(origin)?, netuid, 0, uids, values, salt, version_key)
         }
 
+        /// A validator commits to weights that the chain itself opens after a round of the beacon.
+        #[pallet::call_index(113)]
+        #[pallet::weight((Weight::from_parts(200_000_000, 0), DispatchClass::Normal, Pays::No))]
+        pub fn commit_timelocked_weights(
+            origin: OriginFor<T>,
+            netuid: u16,
+            commit: BoundedVec<u8, ConstU32<5_000>>,
+            reveal_round: u64,
+            commit_reveal_version: u16,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            Self::do_commit_timelocked(&hotkey, netuid, 0, commit, reveal_round, commit_reveal_version)
+        }
+
         /// A validator commits to a mechanism's weights by their hash.
         #[pallet::call_index(115)]
         #[pallet::weight((Weight::from_parts(200_000_000, 0), DispatchClass::Normal, Pays::No))]
@@ -166,6 +189,21 @@ mod dispatches {
             Self::do_reveal_weights(&ensure_signed(origin)?, netuid, mecid, uids, values, salt, version_key)
         }
 
+        /// A validator commits to a mechanism's weights that the chain itself opens.
+        #[pallet::call_index(118)]
+        #[pallet::weight((Weight::from_parts(200_000_000, 0), DispatchClass::Normal, Pays::No))]
+        pub fn commit_timelocked_mechanism_weights(
+            origin: OriginFor<T>,
+            netuid: u16,
+            mecid: u8,
+            commit: BoundedVec<u8, ConstU32<5_000>>,
+            reveal_round: u64,
+            commit_reveal_version: u16,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            Self::do_commit_timelocked(&hotkey, netuid, mecid, commit, reveal_round, commit_reveal_version)
+        }
+
         /// A validator sets its weights in a mechanism of the subnet.
         #[pallet::call_index(119)]
         #[pallet::weight((Weight::from_parts(2_000_000_000, 0), DispatchClass::Normal, Pays::No))]
@@ -183,6 +221,7 @@ mod dispatches {
         }
 
         /// Registers, unless the price is above a limit.
+        #[cfg(not(feature = "era-a"))]
         #[pallet::call_index(134)]
         #[pallet::weight(Weight::from_parts(400_000_000, 0))]
         pub fn register_limit(
@@ -191,7 +230,8 @@ mod dispatches {
             hotkey: T::AccountId,
             limit_price: u64,
         ) -> DispatchResult {
-            Self::do_register(&ensure_signed(origin)?, netuid, &hotkey, Some(limit_price))
+            let limit = Some((limit_price, Error::<T>::RegistrationPriceLimitExceeded));
+            Self::do_register(&ensure_signed(origin)?, netuid, &hotkey, limit)
         }
     }
 }

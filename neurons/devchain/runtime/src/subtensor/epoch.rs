@@ -22,6 +22,7 @@ impl<T: Config> Pallet<T> {
         Dividends::<T>::insert(netuid, column(|neuron| neuron.dividends));
         ValidatorTrust::<T>::insert(netuid, column(|neuron| neuron.validator_trust));
         StakeWeight::<T>::insert(netuid, column(|neuron| neuron.stake_weight));
+        Self::put_scores(netuid, &result.neurons);
         Emission::<T>::insert(netuid, emissions);
         for (uid, row) in (0u16..).zip(&result.bonds) {
             if row.is_empty() {
@@ -37,6 +38,27 @@ impl<T: Config> Pallet<T> {
             .collect()
     }
 
+    /// The block of a neuron's earliest commit that may still be revealed, of either kind.
+    fn earliest(netuid: u16, hotkey: &T::AccountId) -> Option<u64> {
+        let timelocked = Self::earliest_timelocked(netuid, netuid, hotkey);
+        Self::earliest_commit(netuid, netuid, hotkey).into_iter().chain(timelocked).min()
+    }
+
+    /// What only older chains keep of an epoch: rank, trust and the score by which neurons are replaced.
+    #[cfg(feature = "era-a")]
+    fn put_scores(netuid: u16, neurons: &[yuma::Neuron]) {
+        let most = neurons.iter().map(yuma::Neuron::emission).max().unwrap_or(0).max(1);
+        let score = |neuron: &yuma::Neuron| {
+            u16::try_from(u128::from(neuron.emission()) * 65_535 / u128::from(most)).unwrap_or(u16::MAX)
+        };
+        PruningScores::<T>::insert(netuid, neurons.iter().map(score).collect::<Vec<_>>());
+        Rank::<T>::insert(netuid, neurons.iter().map(|neuron| neuron.incentive).collect::<Vec<_>>());
+        Trust::<T>::insert(netuid, neurons.iter().map(|neuron| neuron.trust).collect::<Vec<_>>());
+    }
+
+    #[cfg(not(feature = "era-a"))]
+    fn put_scores(_netuid: u16, _neurons: &[yuma::Neuron]) {}
+
     fn epoch_input(netuid: u16, hotkeys: &[T::AccountId], emission: u64) -> yuma::Input {
         let now = Self::now();
         let tempo = u64::from(Tempo::<T>::get(netuid));
@@ -46,18 +68,18 @@ impl<T: Config> Pallet<T> {
         let threshold = StakeThreshold::<T>::get() as f64;
         let permits = ValidatorPermit::<T>::get(netuid);
         let last_update = LastUpdate::<T>::get(netuid);
-        let cutoff = u64::from(ActivityCutoffFactorMilli::<T>::get(netuid)).saturating_mul(tempo) / 1_000;
+        let cutoff = Self::activity_cutoff(netuid);
         let neurons = (0u16..).zip(hotkeys).map(|(uid, hotkey)| {
             let at = usize::from(uid);
             let stake = Self::stake_weight(hotkey, netuid);
             let last_update = last_update.get(at).copied().unwrap_or(0);
             yuma::Member {
                 stake: if owner == Some(uid) || stake >= threshold { stake } else { 0.0 },
-                active: last_update.saturating_add(cutoff.max(1)) >= now,
+                active: last_update.saturating_add(cutoff) >= now,
                 permit: owner == Some(uid) || permits.get(at) == Some(&true),
                 registered: BlockAtRegistration::<T>::get(netuid, uid),
                 last_update,
-                earliest_commit: committed.then(|| Self::earliest_commit(netuid, netuid, hotkey)).flatten(),
+                earliest_commit: committed.then(|| Self::earliest(netuid, hotkey)).flatten(),
                 weights: Weights::<T>::get(netuid, uid),
                 bonds: Bonds::<T>::get(netuid, uid),
             }

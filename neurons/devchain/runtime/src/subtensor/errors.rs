@@ -52,6 +52,7 @@ mod errors {
         /// The hotkey is registered in this subnet.
         HotKeyAlreadyRegisteredInSubNet,
         NewHotKeyIsSameWithOld,
+        #[cfg(not(feature = "era-a"))]
         NewHotKeyNotCleanForRootSwap,
         InvalidWorkBlock,
         InvalidDifficulty,
@@ -106,15 +107,26 @@ mod errors {
         AlphaLowOutOfRange,
         ColdKeyAlreadyAssociated,
         NotEnoughBalanceToPaySwapColdKey,
+        #[cfg(feature = "era-a")]
+        ColdkeyIsInArbitration,
         InvalidChild,
         DuplicateChild,
         ProportionOverflow,
         TooManyChildren,
         TxRateLimitExceeded,
+        #[cfg(feature = "era-a")]
+        SwapAlreadyScheduled,
+        #[cfg(feature = "era-a")]
+        FailedToSchedule,
+        #[cfg(not(feature = "era-a"))]
         ColdkeySwapAnnouncementNotFound,
+        #[cfg(not(feature = "era-a"))]
         ColdkeySwapTooEarly,
+        #[cfg(not(feature = "era-a"))]
         ColdkeySwapReannouncedTooEarly,
+        #[cfg(not(feature = "era-a"))]
         AnnouncedColdkeyHashDoesNotMatch,
+        #[cfg(not(feature = "era-a"))]
         ColdkeySwapAlreadyDisputed,
         NewColdKeyIsHotkey,
         InvalidChildkeyTake,
@@ -122,6 +134,9 @@ mod errors {
         InvalidIdentity,
         /// The mechanism does not exist.
         MechanismDoesNotExist,
+        #[cfg(feature = "era-a")]
+        CannotUnstakeLock,
+        #[cfg(not(feature = "era-a"))]
         StakeUnavailable,
         /// The subnet does not exist.
         SubnetNotExists,
@@ -153,8 +168,12 @@ mod errors {
         /// The subnet has not started.
         SubtokenDisabled,
         HotKeySwapOnSubnetIntervalNotPassed,
+        #[cfg(feature = "era-a")]
+        ZeroMaxStakeAmount,
         SameNetuid,
         InsufficientBalance,
+        #[cfg(feature = "era-a")]
+        StakingOperationRateLimitExceeded,
         InvalidLeaseBeneficiary,
         LeaseCannotEndInThePast,
         LeaseNetuidNotFound,
@@ -169,6 +188,7 @@ mod errors {
         SymbolDoesNotExist,
         SymbolAlreadyInUse,
         IncorrectCommitRevealVersion,
+        #[cfg(not(feature = "era-a"))]
         InvalidRevealRound,
         /// The period is longer than 100 epochs.
         RevealPeriodTooLarge,
@@ -187,28 +207,52 @@ mod errors {
         InvalidNumRootClaim,
         InvalidRootClaimThreshold,
         InvalidSubnetNumber,
+        #[cfg(feature = "era-a")]
+        PrecisionLoss,
+        #[cfg(not(feature = "era-a"))]
         TooManyUIDsPerMechanism,
+        #[cfg(not(feature = "era-a"))]
         VotingPowerTrackingNotEnabled,
+        #[cfg(not(feature = "era-a"))]
         InvalidVotingPowerEmaAlpha,
+        #[cfg(not(feature = "era-a"))]
         Deprecated,
+        #[cfg(not(feature = "era-a"))]
         AddStakeBurnRateLimitExceeded,
+        #[cfg(not(feature = "era-a"))]
         ColdkeySwapAnnounced,
+        #[cfg(not(feature = "era-a"))]
         ColdkeySwapDisputed,
+        #[cfg(not(feature = "era-a"))]
         ColdkeySwapClearTooEarly,
+        #[cfg(not(feature = "era-a"))]
         DisabledTemporarily,
         /// The price is above the limit that was given.
+        #[cfg(not(feature = "era-a"))]
         RegistrationPriceLimitExceeded,
+        #[cfg(not(feature = "era-a"))]
         LockHotkeyMismatch,
+        #[cfg(not(feature = "era-a"))]
         InsufficientStakeForLock,
+        #[cfg(not(feature = "era-a"))]
         NoExistingLock,
+        #[cfg(not(feature = "era-a"))]
         ActiveLockExists,
+        #[cfg(not(feature = "era-a"))]
         CannotUseSystemAccount,
+        #[cfg(not(feature = "era-a"))]
         UnlockAmountTooHigh,
+        #[cfg(not(feature = "era-a"))]
         TempoOutOfBounds,
+        #[cfg(not(feature = "era-a"))]
         ActivityCutoffFactorMilliOutOfBounds,
+        #[cfg(not(feature = "era-a"))]
         EpochTriggerAlreadyPending,
+        #[cfg(not(feature = "era-a"))]
         AutoEpochAlreadyImminent,
+        #[cfg(not(feature = "era-a"))]
         DynamicTempoBlockedByCommitReveal,
+        #[cfg(not(feature = "era-a"))]
         AccountRejectsLockedAlpha,
     }
 }

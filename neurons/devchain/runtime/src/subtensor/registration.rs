@@ -3,20 +3,24 @@
 use super::*;
 use frame_support::{ensure, pallet_prelude::DispatchResult};
 
+/// The most that a registration may cost, and the refusal if it costs more.
+pub(super) type Limit<T> = Option<(u64, Error<T>)>;
+
 impl<T: Config> Pallet<T> {
     pub(super) fn do_register(
         coldkey: &T::AccountId,
         netuid: u16,
         hotkey: &T::AccountId,
-        limit: Option<u64>,
+        limit: Limit<T>,
     ) -> DispatchResult {
         ensure!(netuid != ROOT, Error::<T>::RegistrationNotPermittedOnRootSubnet);
         ensure!(NetworksAdded::<T>::get(netuid), Error::<T>::SubnetNotExists);
         ensure!(NetworkRegistrationAllowed::<T>::get(netuid), Error::<T>::SubNetRegistrationDisabled);
+        Self::ensure_room(netuid)?;
         let registered = Uids::<T>::contains_key(netuid, hotkey);
         ensure!(!registered, Error::<T>::HotKeyAlreadyRegisteredInSubNet);
         let price = Burn::<T>::get(netuid);
-        ensure!(limit.is_none_or(|limit| price <= limit), Error::<T>::RegistrationPriceLimitExceeded);
+        limit.map_or(Ok(()), |(limit, refusal)| if price <= limit { Ok(()) } else { Err(refusal) })?;
         ensure!(Self::spendable(coldkey) >= price, Error::<T>::NotEnoughBalanceToStake);
         Self::ensure_owner(coldkey, hotkey)?;
         ensure!(Self::uid_for_next(netuid).is_some(), Error::<T>::NoNeuronIdAvailable);
@@ -26,7 +30,7 @@ impl<T: Config> Pallet<T> {
         let uid = Self::allocate_uid(netuid, hotkey).ok_or(Error::<T>::NoNeuronIdAvailable)?;
         RAORecycledForRegistration::<T>::mutate(netuid, |rao| *rao = rao.saturating_add(price));
         RegistrationsThisBlock::<T>::mutate(netuid, |count| *count = count.saturating_add(1));
-        Self::raise_burn(netuid);
+        Self::price_registration(netuid);
         Self::deposit_event(Event::NeuronRegistered(netuid, uid, hotkey.clone()));
         Ok(())
     }

@@ -43,7 +43,7 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Starts to count root registrations anew when an interval is over.
-    pub(super) fn start_root_interval(now: u64) {
+    pub(super) fn start_interval(now: u64) {
         let began = LastAdjustmentBlock::<T>::get(ROOT);
         if now.saturating_sub(began) >= u64::from(AdjustmentInterval::<T>::get(ROOT)) {
             LastAdjustmentBlock::<T>::insert(ROOT, now);

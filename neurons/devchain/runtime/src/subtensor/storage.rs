@@ -146,12 +146,15 @@ mod storage {
     #[pallet::storage]
     pub type Tempo<T: Config> = StorageMap<_, Identity, u16, u16, ValueQuery, ConstU16<360>>;
     /// The block of the last epoch.
+    #[cfg(not(feature = "era-a"))]
     #[pallet::storage]
     pub type LastEpochBlock<T: Config> = StorageMap<_, Identity, u16, u64, ValueQuery>;
     /// The block to which an epoch was moved, or 0.
+    #[cfg(not(feature = "era-a"))]
     #[pallet::storage]
     pub type PendingEpochAt<T: Config> = StorageMap<_, Identity, u16, u64, ValueQuery>;
     /// Epochs so far.
+    #[cfg(not(feature = "era-a"))]
     #[pallet::storage]
     pub type SubnetEpochIndex<T: Config> = StorageMap<_, Identity, u16, u64, ValueQuery>;
     /// Blocks since the last epoch.
@@ -161,6 +164,7 @@ mod storage {
     #[pallet::storage]
     pub type LastMechansimStepBlock<T: Config> = StorageMap<_, Identity, u16, u64, ValueQuery>;
     /// Subnets that may run their epochs in one block.
+    #[cfg(not(feature = "era-a"))]
     #[pallet::storage]
     pub type MaxEpochsPerBlock<T: Config> = StorageValue<_, u8, ValueQuery, ConstU8<2>>;
     /// Blocks before an epoch in which hyperparameters stay as they are.
@@ -186,9 +190,11 @@ mod storage {
     #[pallet::storage]
     pub type MaxBurn<T: Config> = StorageMap<_, Identity, u16, u64, ValueQuery, ConstU64<100_000_000_000>>;
     /// Blocks in which the price halves.
+    #[cfg(not(feature = "era-a"))]
     #[pallet::storage]
     pub type BurnHalfLife<T: Config> = StorageMap<_, Identity, u16, u16, ValueQuery, ConstU16<360>>;
     /// The factor by which a registration raises the price.
+    #[cfg(not(feature = "era-a"))]
     #[pallet::storage]
     pub type BurnIncreaseMult<T: Config> =
         StorageMap<_, Identity, u16, FixedU128, ValueQuery, DefaultBurnIncrease>;
@@ -216,8 +222,34 @@ mod storage {
     pub type RAORecycledForRegistration<T: Config> = StorageMap<_, Identity, u16, u64, ValueQuery>;
     /// How many neurons a subnet may have.
     #[pallet::storage]
-    pub type MaxAllowedUids<T: Config> = StorageMap<_, Identity, u16, u16, ValueQuery, ConstU16<256>>;
-    /// How low that limit may be set.
+    pub type MaxAllowedUids<T: Config> = StorageMap<_, Identity, u16, u16, ValueQuery, MaxUids>;
+    /// Registrations of this interval that were paid for; root has none.
+    #[pallet::storage]
+    pub type BurnRegistrationsThisInterval<T: Config> = StorageMap<_, Identity, u16, u16, ValueQuery>;
+    /// Registrations of this interval that were worked for.
+    #[pallet::storage]
+    pub type POWRegistrationsThisInterval<T: Config> = StorageMap<_, Identity, u16, u16, ValueQuery>;
+    /// The part of a price that an adjustment keeps, of `u64::MAX`.
+    #[pallet::storage]
+    pub type AdjustmentAlpha<T: Config> = StorageMap<_, Identity, u16, u64, ValueQuery>;
+    /// Whether a subnet takes registrations for work.
+    #[pallet::storage]
+    pub type NetworkPowRegistrationAllowed<T: Config> =
+        StorageMap<_, Identity, u16, bool, ValueQuery, ConstBool<true>>;
+    /// How hard work is: its seal times this stays below 2^256.
+    #[pallet::storage]
+    pub type Difficulty<T: Config> = StorageMap<_, Identity, u16, u64, ValueQuery, ConstU64<10_000_000>>;
+    /// The least that it is.
+    #[pallet::storage]
+    pub type MinDifficulty<T: Config> = StorageMap<_, Identity, u16, u64, ValueQuery, ConstU64<10_000_000>>;
+    /// The most that it is.
+    #[pallet::storage]
+    pub type MaxDifficulty<T: Config> =
+        StorageMap<_, Identity, u16, u64, ValueQuery, ConstU64<{ u64::MAX / 4 }>>;
+    /// Work that was used, and the block at which it was.
+    #[pallet::storage]
+    pub type UsedWork<T: Config> = StorageMap<_, Identity, Vec<u8>, u64, ValueQuery>;
+    /// How low the limit of neurons may be set.
     #[pallet::storage]
     pub type MinAllowedUids<T: Config> = StorageMap<_, Identity, u16, u16, ValueQuery, ConstU16<64>>;
     /// Blocks for which a new neuron is safe from replacement.
@@ -278,6 +310,18 @@ mod storage {
     /// Whether each UID may set weights on others.
     #[pallet::storage]
     pub type ValidatorPermit<T: Config> = StorageMap<_, Identity, u16, Vec<bool>, ValueQuery>;
+    /// Each UID's part of what validators say, before it was shared out.
+    #[cfg(feature = "era-a")]
+    #[pallet::storage]
+    pub type Rank<T: Config> = StorageMap<_, Identity, u16, Vec<u16>, ValueQuery>;
+    /// How much of what was said of each UID consensus took.
+    #[cfg(feature = "era-a")]
+    #[pallet::storage]
+    pub type Trust<T: Config> = StorageMap<_, Identity, u16, Vec<u16>, ValueQuery>;
+    /// The scores by which neurons are replaced.
+    #[cfg(feature = "era-a")]
+    #[pallet::storage]
+    pub type PruningScores<T: Config> = StorageMap<_, Identity, u16, Vec<u16>, ValueQuery>;
     /// A validator's weights as (UID, weight), by storage index.
     #[pallet::storage]
     pub type Weights<T: Config> =
@@ -290,6 +334,41 @@ mod storage {
     #[pallet::storage]
     pub type Axons<T: Config> =
         StorageDoubleMap<_, Identity, u16, Blake2_128Concat, T::AccountId, AxonInfo, OptionQuery>;
+
+    /// Where a neuron can be watched.
+    #[pallet::storage]
+    pub type Prometheus<T: Config> =
+        StorageDoubleMap<_, Identity, u16, Blake2_128Concat, T::AccountId, PrometheusInfo, OptionQuery>;
+    /// What a coldkey says of itself.
+    #[pallet::storage]
+    pub type IdentitiesV2<T: Config> =
+        StorageMap<_, Blake2_128Concat, T::AccountId, ChainIdentityV2, OptionQuery>;
+    /// What a subnet's owner says of it.
+    #[pallet::storage]
+    pub type SubnetIdentitiesV3<T: Config> =
+        StorageMap<_, Blake2_128Concat, u16, SubnetIdentityV3, OptionQuery>;
+    /// A hotkey's children in a subnet as (proportion of `u64::MAX`, child): none, on this chain.
+    #[pallet::storage]
+    pub type ChildKeys<T: Config> = StorageDoubleMap<
+        _,
+        Blake2_128Concat,
+        T::AccountId,
+        Identity,
+        u16,
+        Vec<(u64, T::AccountId)>,
+        ValueQuery,
+    >;
+    /// A hotkey's parents in a subnet.
+    #[pallet::storage]
+    pub type ParentKeys<T: Config> = StorageDoubleMap<
+        _,
+        Blake2_128Concat,
+        T::AccountId,
+        Identity,
+        u16,
+        Vec<(u64, T::AccountId)>,
+        ValueQuery,
+    >;
 
     // --- Weights and consensus --------------------------------------------------------------------------
 
@@ -312,6 +391,7 @@ mod storage {
     #[pallet::storage]
     pub type ActivityCutoff<T: Config> = StorageMap<_, Identity, u16, u16, ValueQuery, ConstU16<5_000>>;
     /// That number as thousandths of a tempo.
+    #[cfg(not(feature = "era-a"))]
     #[pallet::storage]
     pub type ActivityCutoffFactorMilli<T: Config> =
         StorageMap<_, Identity, u16, u32, ValueQuery, ConstU32<13_889>>;
@@ -357,7 +437,8 @@ mod storage {
     /// The version of timelocked commits.
     #[pallet::storage]
     pub type CommitRevealWeightsVersion<T: Config> = StorageValue<_, u16, ValueQuery, ConstU16<4>>;
-    /// Salted commits as (hash, epoch, block, 0), by storage index.
+    /// Salted commits as (hash, epoch, block, 0), by storage index. Before spec 425: hash, block, and the
+    /// first and last block of the reveal.
     #[pallet::storage]
     pub type WeightCommits<T: Config> = StorageDoubleMap<
         _,
@@ -367,5 +448,16 @@ mod storage {
         T::AccountId,
         VecDeque<(H256, u64, u64, u64)>,
         OptionQuery,
+    >;
+    /// Timelocked commits as (hotkey, block, ciphertext, round), by storage index and epoch.
+    #[pallet::storage]
+    pub type TimelockedWeightCommits<T: Config> = StorageDoubleMap<
+        _,
+        Twox64Concat,
+        u16,
+        Twox64Concat,
+        u64,
+        VecDeque<(T::AccountId, u64, BoundedVec<u8, ConstU32<5_000>>, u64)>,
+        ValueQuery,
     >;
 }

@@ -15,6 +15,12 @@ impl<T: Config> Pallet<T> {
         netuids
     }
 
+    /// Whether the subnet's next epoch is so near that its hyperparameters are frozen.
+    pub fn is_in_freeze_window(netuid: u16) -> bool {
+        let window = u64::from(AdminFreezeWindow::<T>::get());
+        Self::next_epoch_block(netuid).is_some_and(|next| next.saturating_sub(Self::now()) < window)
+    }
+
     /// The price of a new subnet: twice the last one, falling to the least over an interval.
     pub fn network_lock_cost() -> u64 {
         let last_block = LastRateLimitedBlock::<T>::get(RateLimitKey::NetworkLastRegistered);
@@ -64,9 +70,7 @@ impl<T: Config> Pallet<T> {
         NetworkRegisteredAt::<T>::insert(netuid, now);
         SubnetworkN::<T>::insert(netuid, 0);
         Tempo::<T>::insert(netuid, tempo);
-        // Spreads the epochs of subnets that were made together.
-        let offset = u64::from(netuid.checked_rem(tempo).unwrap_or(0));
-        LastEpochBlock::<T>::insert(netuid, now.saturating_sub(offset));
+        Self::begin_schedule(netuid);
         // One to one: this chain prices no alpha.
         SubnetMechanism::<T>::insert(netuid, 0);
         NetworkRegistrationAllowed::<T>::insert(netuid, true);

@@ -1,10 +1,20 @@
 //! The pallet on the chain's genesis, block by block.
 
+#[cfg(not(feature = "era-a"))]
 mod economy;
+#[cfg(feature = "era-a")]
+mod era_a;
+#[cfg(not(feature = "era-a"))]
 mod registration;
+#[cfg(not(feature = "era-a"))]
 mod schedule;
+mod timelock;
+#[cfg(not(feature = "era-a"))]
+mod upgrade;
 mod vectors;
+#[cfg(not(feature = "era-a"))]
 mod weights;
+mod work;
 
 use super::*;
 use crate::{
@@ -58,6 +68,9 @@ fn subnet() {
     assert_ok!(SubtensorModule::register_network(signed("//Alice"), key("//owner")));
     assert_ok!(AdminUtils::sudo_set_admin_freeze_window(root(), 0));
     assert_ok!(AdminUtils::sudo_set_tempo(root(), NETUID, 10));
+    // Only before spec 425 do they limit a subnet's registrations.
+    assert_ok!(AdminUtils::sudo_set_max_registrations_per_block(root(), NETUID, 100));
+    assert_ok!(AdminUtils::sudo_set_target_registrations_per_interval(root(), NETUID, 100));
     assert_ok!(AdminUtils::sudo_set_weights_set_rate_limit(root(), NETUID, 0));
     assert_ok!(AdminUtils::sudo_set_commit_reveal_weights_enabled(root(), NETUID, false));
     assert_ok!(SubtensorModule::start_call(signed("//Alice"), NETUID));

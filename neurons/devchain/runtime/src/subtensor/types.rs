@@ -34,7 +34,7 @@ impl FixedU128 {
 }
 
 /// Where a neuron can be reached, as its hotkey published it.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
 pub struct AxonInfo {
     /// The block at which it was published.
     pub block: u64,
@@ -74,6 +74,63 @@ pub enum RateLimitKey<AccountId> {
     LastTxBlockDelegateTake(AccountId),
 }
 
+/// Where a neuron can be watched. Nothing publishes it here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
+pub struct PrometheusInfo {
+    /// The block at which it was published.
+    pub block: u64,
+    /// The version of the neuron's software.
+    pub version: u32,
+    /// The address as a number, most significant byte first.
+    pub ip: u128,
+    /// The port.
+    pub port: u16,
+    /// 4 or 6.
+    pub ip_type: u8,
+}
+
+/// What a coldkey says of itself, as text.
+#[allow(missing_docs)] // Each field is what its name says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
+pub struct ChainIdentityV2 {
+    pub name: Vec<u8>,
+    pub url: Vec<u8>,
+    pub github_repo: Vec<u8>,
+    pub image: Vec<u8>,
+    pub discord: Vec<u8>,
+    pub description: Vec<u8>,
+    pub additional: Vec<u8>,
+}
+
+/// What a subnet's owner says of it, as text.
+#[allow(missing_docs)] // Each field is what its name says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
+pub struct SubnetIdentityV3 {
+    pub subnet_name: Vec<u8>,
+    pub github_repo: Vec<u8>,
+    pub subnet_contact: Vec<u8>,
+    pub subnet_url: Vec<u8>,
+    pub discord: Vec<u8>,
+    pub description: Vec<u8>,
+    pub logo_url: Vec<u8>,
+    pub additional: Vec<u8>,
+}
+
+/// What becomes of a coldkey's part of root dividends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
+pub enum RootClaimTypeEnum {
+    /// It is swapped for TAO.
+    #[default]
+    Swap,
+    /// It stays alpha.
+    Keep,
+    /// It stays alpha in these subnets.
+    KeepSubnets {
+        /// Their netuids.
+        subnets: std::collections::BTreeSet<u16>,
+    },
+}
+
 /// The account of 32 zero bytes: nobody.
 pub struct ZeroAccount<T>(std::marker::PhantomData<T>);
 
@@ -94,8 +151,10 @@ impl Get<Vec<u8>> for DefaultSymbol {
 }
 
 /// A registration raises the price by 26 %.
+#[cfg(not(feature = "era-a"))]
 pub struct DefaultBurnIncrease;
 
+#[cfg(not(feature = "era-a"))]
 impl Get<FixedU128> for DefaultBurnIncrease {
     fn get() -> FixedU128 {
         FixedU128 { bits: (126u128 << 64) / 100 }
@@ -108,5 +167,14 @@ pub struct DefaultAlphaValues;
 impl Get<(u16, u16)> for DefaultAlphaValues {
     fn get() -> (u16, u16) {
         (45_875, 58_982)
+    }
+}
+
+/// How many neurons a subnet may have that does not say so itself.
+pub struct MaxUids;
+
+impl Get<u16> for MaxUids {
+    fn get() -> u16 {
+        if cfg!(feature = "era-a") { 4_096 } else { 256 }
     }
 }

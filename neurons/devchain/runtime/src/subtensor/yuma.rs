@@ -72,6 +72,8 @@ pub struct Neuron {
     pub dividends: u16,
     /// How much of its weights consensus took.
     pub validator_trust: u16,
+    /// How much of what it was judged consensus took.
+    pub trust: u16,
     /// Its part of all stake weight.
     pub stake_weight: u16,
     /// Alpha for mining, in rao.
@@ -110,7 +112,8 @@ pub fn epoch(input: &Input) -> Output {
     let mut clipped = weights.clone();
     clipped.clip_columns(&consensus);
     let trust: Vec<f64> = clipped.rows().map(|row| row.iter().sum()).collect();
-    let incentive = normalize(clipped.column_sums(&active_stake));
+    let (rank, judged) = (clipped.column_sums(&active_stake), weights.column_sums(&active_stake));
+    let incentive = normalize(rank.clone());
 
     let grown = bonds::grow(input, &weights, &clipped, &consensus, &active_stake);
     let dividends = normalize(grown.dividends(&active_stake, &incentive));
@@ -127,6 +130,7 @@ pub fn epoch(input: &Input) -> Output {
         incentive: to_u16(incentive[at]),
         dividends: to_u16(dividends[at]),
         validator_trust: to_u16(trust[at]),
+        trust: if judged[at] > 0.0 { to_u16(rank[at] / judged[at]) } else { 0 },
         stake_weight: to_u16(stake[at]),
         server: if total > 0.0 { of_emission(incentive[at]) } else { 0 },
         validator: if total > 0.0 {
