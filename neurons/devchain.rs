@@ -5,7 +5,8 @@ use crate::{
     setup::told_to_stop,
 };
 use std::{io::Write, path::PathBuf, time::Duration};
-use templar_devchain::{Config, DevchainError, Era};
+use templar::chain::timelock::{BeaconSecret, decrypt, public_key, sign_pulse};
+use templar_devchain::{BEACON_SECRET, Beacon, Config, DevchainError, Era};
 
 /// Flags of `templar devchain`.
 #[derive(Debug, Clone, clap::Args)]
@@ -45,7 +46,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         block_time: args.block_time,
         dir: args.dir,
         era: args.era,
-        ..Default::default()
+        beacon: beacon(),
     };
     let chain = templar_devchain::run(config).await.map_err(|e| failure(&e))?;
     // Whoever started this reads the line to learn the port; if nobody reads, that is no error.
@@ -53,6 +54,18 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let _ = writeln!(stdout, "{}", chain.url()).and_then(|()| stdout.flush());
     told_to_stop(args.exit_with_parent).await;
     chain.stop().await.map_err(|e| failure(&e))
+}
+
+/// The chain's own beacon of randomness, whose secret everybody knows: it opens timelocked weights.
+fn beacon() -> Option<Beacon> {
+    fn secret() -> Option<BeaconSecret> {
+        BeaconSecret::from_bytes(&BEACON_SECRET).ok()
+    }
+    Some(Beacon {
+        public_key: public_key(&secret()?).ok()?,
+        sign: |round| sign_pulse(&secret()?, round).ok(),
+        open: |text, signature| decrypt(text, signature).ok(),
+    })
 }
 
 fn failure(error: &DevchainError) -> Failure {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use subxt::{
+    ext::scale_value::Composite,
     tx::{Payload, StaticPayload},
     utils::MultiAddress,
 };
@@ -22,6 +23,10 @@ use crate::{
     wallet::{AccountId, Keypair},
     window::{Block, NetUid, Uid},
 };
+
+/// Looks for a new runtime in force, and the pause between two of them.
+const UPGRADE_BLOCKS: u32 = 120;
+const LOOK: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// A Subtensor node, reached by its JSON-RPC. Cloning shares the connection, which is made again when it is lost.
 #[derive(Debug, Clone)]
@@ -97,6 +102,28 @@ impl SubtensorClient {
     pub(super) async fn call_runtime(&self, function: &str, arguments: &[u8]) -> Result<Vec<u8>, ChainError> {
         let link = &self.link;
         link.ask(function, || link.rpc.state_call(function, Some(arguments), None)).await
+    }
+
+    /// Replaces the chain's runtime, as the administrator of a development chain; returns when the new one is in force.
+    ///
+    /// # Errors
+    /// As every method with a signer.
+    pub async fn upgrade_runtime(&self, code: &[u8], signer: &Keypair) -> Result<Included, ChainError> {
+        let code = subxt::ext::scale_value::Value::from_bytes(code);
+        let inner = subxt::tx::dynamic("System", "set_code", Composite::named([("code", code)])).into_value();
+        let payload = subxt::tx::dynamic("Sudo", "sudo", Composite::named([("call", inner)]));
+        let before = self.link.at(self.link.head().await?).await?.spec_version();
+        // The events of its own block may be of either runtime: that it is in force says that it went well.
+        let sent = self.submit("set_code", payload, signer).await;
+        for _ in 0..UPGRADE_BLOCKS {
+            let head = self.link.head().await?;
+            if self.link.at(head).await?.spec_version() != before {
+                return Ok(Included { block: head.number, hash: head.hash });
+            }
+            sent.as_ref().map_err(Clone::clone)?;
+            tokio::time::sleep(LOOK).await;
+        }
+        Err(ChainError::NotIncluded { call: "set_code", reason: "the runtime is the same".to_owned() })
     }
 
     pub(super) async fn link_head(&self) -> Result<Head, ChainError> {
@@ -369,6 +396,24 @@ fn admin(call: AdminCall) -> (&'static str, api::Call) {
         AdminCall::SubtokenEnabled { netuid, enabled: subtoken_enabled } => {
             ("sudo_set_subtoken_enabled", Setter::sudo_set_subtoken_enabled { netuid, subtoken_enabled })
         }
+        AdminCall::CommitRevealVersion { version } => {
+            ("sudo_set_commit_reveal_version", Setter::sudo_set_commit_reveal_version { version })
+        }
+        AdminCall::RevealPeriod { netuid, epochs: interval } => (
+            "sudo_set_commit_reveal_weights_interval",
+            Setter::sudo_set_commit_reveal_weights_interval { netuid, interval },
+        ),
+        AdminCall::Difficulty { netuid, difficulty } => {
+            ("sudo_set_difficulty", Setter::sudo_set_difficulty { netuid, difficulty })
+        }
+        AdminCall::MaxRegistrationsPerBlock { netuid, count: max_registrations_per_block } => (
+            "sudo_set_max_registrations_per_block",
+            Setter::sudo_set_max_registrations_per_block { netuid, max_registrations_per_block },
+        ),
+        AdminCall::TargetRegistrations { netuid, count: target_registrations_per_interval } => (
+            "sudo_set_target_registrations_per_interval",
+            Setter::sudo_set_target_registrations_per_interval { netuid, target_registrations_per_interval },
+        ),
     };
     (name, api::Call::AdminUtils(setter))
 }

@@ -208,6 +208,16 @@ pub enum AdminCall {
     MaxBurn { netuid: NetUid, rao: u64 },
     /// Whether alpha may be bought and sold.
     SubtokenEnabled { netuid: NetUid, enabled: bool },
+    /// The kind of timelocked weight commit that the runtime takes; 4 is the newest.
+    CommitRevealVersion { version: u16 },
+    /// Epochs between a weight commit and its reveal.
+    RevealPeriod { netuid: NetUid, epochs: u64 },
+    /// Tries that a registration by proof of work takes on average.
+    Difficulty { netuid: NetUid, difficulty: u64 },
+    /// The most registrations in one block.
+    MaxRegistrationsPerBlock { netuid: NetUid, count: u16 },
+    /// Registrations that are expected in one interval of their price; three times as many are taken.
+    TargetRegistrations { netuid: NetUid, count: u16 },
 }
 
 /// Bytes as `0x` and hex in serde's human formats.

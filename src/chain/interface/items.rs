@@ -26,6 +26,11 @@ pub(super) const CALLS: List = &[
             "sudo_set_min_burn",
             "sudo_set_max_burn",
             "sudo_set_subtoken_enabled",
+            "sudo_set_commit_reveal_version",
+            "sudo_set_commit_reveal_weights_interval",
+            "sudo_set_difficulty",
+            "sudo_set_max_registrations_per_block",
+            "sudo_set_target_registrations_per_interval",
         ],
     ),
 ];
