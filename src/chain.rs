@@ -17,18 +17,30 @@
 
 mod client;
 mod commitment;
+mod commits;
+mod details;
+mod diff;
 mod endpoint;
 mod error;
+mod every_block;
+mod fields;
+mod happened;
 mod heads;
 mod history;
 mod link;
 mod metagraph;
+mod metagraph_api;
+mod metagraph_storage;
+mod range;
 mod read;
 mod refusal;
+mod story;
 mod submit;
+mod touches;
 mod types;
 #[cfg(test)]
 mod vectors;
+mod weight_event;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -37,11 +49,15 @@ use async_trait::async_trait;
 
 pub use client::SubtensorClient;
 pub use commitment::{MAX_FIELD_BYTES, MAX_FIELDS};
+pub use details::{Axon, MetagraphSource, NeuronDetails, SubnetDetails};
+pub use diff::{Change, MetagraphDiff};
 pub use endpoint::{NETWORKS, endpoint};
 pub use error::ChainError;
+pub use history::{HistoryPart, HistoryQuery};
 pub use types::{
     AdminCall, Head, Heads, Hyperparameters, Included, Metagraph, Neuron, RAO_PER_TAO, WeightSetting,
 };
+pub use weight_event::{CommitRef, CommitScheme, WeightAction, WeightEvent};
 pub use weights::{WeightsError, to_u16};
 
 use crate::{

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -14,7 +14,10 @@ use subxt::{
     backend::{BlockRef, LegacyBackend},
     config::RpcConfigFor,
     error::{BackendError, OnlineClientAtBlockError, OnlineClientError, RpcError},
-    rpcs::{self, LegacyRpcMethods, client::reconnecting_rpc_client},
+    rpcs::{
+        self, LegacyRpcMethods,
+        client::{RawRpcFuture, RawRpcSubscription, RawValue, RpcClientT, reconnecting_rpc_client},
+    },
     utils::H256,
 };
 use url::Url;
@@ -41,6 +44,35 @@ pub(super) struct Link {
     pub(super) endpoint: String,
     pub(super) rpc: LegacyRpcMethods<RpcConfigFor<Config>>,
     pub(super) client: OnlineClient<Config>,
+    /// Requests so far.
+    pub(super) requests: Arc<AtomicU64>,
+}
+
+/// A socket that counts what is asked through it.
+struct Counted {
+    socket: reconnecting_rpc_client::RpcClient,
+    requests: Arc<AtomicU64>,
+}
+
+impl RpcClientT for Counted {
+    fn request_raw<'a>(
+        &'a self,
+        method: &'a str,
+        params: Option<Box<RawValue>>,
+    ) -> RawRpcFuture<'a, Box<RawValue>> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        RpcClientT::request_raw(&self.socket, method, params)
+    }
+
+    fn subscribe_raw<'a>(
+        &'a self,
+        sub: &'a str,
+        params: Option<Box<RawValue>>,
+        unsub: &'a str,
+    ) -> RawRpcFuture<'a, RawRpcSubscription> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        RpcClientT::subscribe_raw(&self.socket, sub, params, unsub)
+    }
 }
 
 /// No second try before the first connection stands, since the caller waits for the answer; then one after
@@ -75,7 +107,8 @@ impl Link {
             .map_err(|_| refused(format!("no answer within {} s", CONNECT.as_secs())))?
             .map_err(|e| refused(root_cause(&e)))?;
         connected.store(true, Ordering::Relaxed);
-        let socket = rpcs::RpcClient::new(socket);
+        let requests = Arc::new(AtomicU64::new(0));
+        let socket = rpcs::RpcClient::new(Counted { socket, requests: requests.clone() });
         let backend = LegacyBackend::builder().build(socket.clone());
         let config = PolkadotConfig::builder().use_historic_types(false).build();
         let client = OnlineClient::from_backend_with_config(config, Arc::new(backend));
@@ -86,7 +119,7 @@ impl Link {
                 OnlineClientError::CannotGetGenesisHash(e) => refused(e.to_string()),
                 e => refused(e.to_string()),
             })?;
-        Ok(Self { endpoint, rpc: LegacyRpcMethods::new(socket), client })
+        Ok(Self { endpoint, rpc: LegacyRpcMethods::new(socket), client, requests })
     }
 
     /// Asks until there is an answer: a request that a reconnection cut off is made again, for as long as
