@@ -29,9 +29,14 @@ pub struct Node {
 impl Node {
     /// Starts one on that port (0: a free one), which keeps its blocks in `dir` if there is one.
     pub fn start(port: u16, dir: Option<&Path>) -> Self {
+        Self::start_at_pace(port, dir, BLOCK)
+    }
+
+    /// As [`Self::start`], with another time between blocks.
+    pub fn start_at_pace(port: u16, dir: Option<&Path>, block: Duration) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_templar"));
         command.args(["devchain", "--port", &port.to_string()]);
-        command.args(["--block-time", &format!("{}ms", BLOCK.as_millis())]);
+        command.args(["--block-time", &format!("{}ms", block.as_millis())]);
         if let Some(dir) = dir {
             command.arg("--dir").arg(dir);
         }
