@@ -16,7 +16,7 @@ use super::{
     link::Config,
     metagraph::{ours, theirs},
     range::Blocks,
-    read::{Reader, Values},
+    read::{Reader, Slot, Values},
     touches::{self, MECHANISM, Updates},
 };
 use crate::{
@@ -127,8 +127,10 @@ impl Content {
 
 /// Rows and the hotkeys of their slots, to be read.
 struct Wanted {
-    rows: Vec<(Row, super::read::Slot<Vec<(u16, u16)>>, super::read::Slot<AccountId32>)>,
+    rows: Vec<WantedRow>,
 }
+
+type WantedRow = (Row, Slot<Vec<(u16, u16)>>, Slot<AccountId32>);
 
 impl Wanted {
     fn new(reader: &Reader<'_>, netuid: NetUid, rows: &[Row]) -> Result<Self, ChainError> {
@@ -169,7 +171,7 @@ pub(super) fn happened(
     for event in events.iter() {
         let event = event.map_err(undecoded)?;
         if event.pallet_name() == "SubtensorModule" {
-            found.extend(about_weights(&event).map_err(undecoded)?);
+            found.extend(about_weights(&event).map_err(|e| undecoded(*e))?);
         }
     }
     found.retain(|event| {
@@ -182,7 +184,7 @@ pub(super) fn happened(
 }
 
 /// The event, if it is about weights. `CRV3` is what timelocks were called before they were renamed.
-fn about_weights(event: &Event<'_, Config>) -> Result<Option<Happened>, subxt::error::EventsError> {
+fn about_weights(event: &Event<'_, Config>) -> Result<Option<Happened>, Box<subxt::error::EventsError>> {
     use CommitScheme::{Salted, Timelocked};
     let committed = |scheme, who, index, H256(hash): HashFor<Config>, round| Happened::Committed {
         who: ours(who),

@@ -23,7 +23,6 @@ use crate::window::NetUid;
 const NUMBERS: &[&str] = &[
     "NetworkRegisteredAt",
     "LastMechansimStepBlock",
-    "BlocksSinceLastStep",
     "Burn",
     "Difficulty",
     "MaxAllowedUids",
@@ -120,7 +119,7 @@ pub(super) async fn add_details(
         owner_coldkey: account("SubnetOwner"),
         registered_at: long("NetworkRegisteredAt"),
         last_step: long("LastMechansimStepBlock"),
-        blocks_since_last_step: long("BlocksSinceLastStep"),
+        blocks_since_last_step: metagraph.block.saturating_sub(long("LastMechansimStepBlock")),
         burn: long("Burn"),
         difficulty: long("Difficulty"),
         registration_allowed: flag("NetworkRegistrationAllowed"),

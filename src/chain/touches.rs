@@ -25,8 +25,11 @@ const MECHANISMS: u16 = 16;
 /// `LastUpdate` of each mechanism that has one, by storage index.
 pub(super) type Updates = BTreeMap<u16, Vec<Block>>;
 
+/// Where `LastUpdate` of a mechanism is, by its storage index.
+pub(super) type UpdatesSlot = (u16, Slot<Vec<u64>>);
+
 /// Where `LastUpdate` of all mechanisms is.
-pub(super) fn slots(reader: &Reader<'_>, netuid: NetUid) -> Result<Vec<(u16, Slot<Vec<u64>>)>, ChainError> {
+pub(super) fn slots(reader: &Reader<'_>, netuid: NetUid) -> Result<Vec<UpdatesSlot>, ChainError> {
     let address = api::storage().subtensor_module().last_update();
     let indices = (0..MECHANISMS).map(|mechanism| mechanism * MECHANISM + netuid % MECHANISM);
     indices.map(|index| Ok((index, reader.slot(address.clone(), (index,))?))).collect()
