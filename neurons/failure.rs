@@ -11,7 +11,7 @@ use templar::{
     device::DeviceError,
     manifest::ManifestError,
     node::NodeError,
-    report::ReportError,
+    report::{ReportError, weights::WeightsReportError},
     round::DocumentError,
     sim::ScenarioError,
     telemetry::{TelemetryError, score_log::ScoreLogError},
@@ -46,6 +46,7 @@ hinted! {
     ScenarioError => Data,
     ScoreLogError => Data,
     TelemetryError => Usage,
+    WeightsReportError => Data,
 }
 
 impl ToFailure for EndpointError {

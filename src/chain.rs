@@ -17,24 +17,36 @@
 
 mod client;
 mod commitment;
+mod commits;
+mod details;
+mod diff;
 mod endpoint;
 mod error;
+mod every_block;
+mod fields;
+mod happened;
 mod heads;
 mod history;
 pub mod interface;
 mod link;
 mod metagraph;
+mod metagraph_api;
+mod metagraph_storage;
 mod pool;
 mod preview;
+mod range;
 mod read;
 mod refusal;
 mod registration;
 mod setting;
+mod story;
 mod submit;
 pub mod timelock;
+mod touches;
 mod types;
 #[cfg(test)]
 mod vectors;
+mod weight_event;
 mod weights;
 pub mod work;
 
@@ -44,14 +56,18 @@ use async_trait::async_trait;
 
 pub use client::SubtensorClient;
 pub use commitment::{MAX_FIELD_BYTES, MAX_FIELDS};
+pub use details::{Axon, MetagraphSource, NeuronDetails, SubnetDetails};
+pub use diff::{Change, MetagraphDiff};
 pub use endpoint::{Endpoints, NETWORKS, endpoint};
 pub use error::ChainError;
+pub use history::{HistoryPart, HistoryQuery};
 pub use preview::{Interface, Preview};
 pub use registration::Search;
 pub use setting::{Check, Plan, RevealState, SaltedCommit, Way, WeightsGiven, WeightsOrder};
 pub use types::{
     AdminCall, Head, Heads, Hyperparameters, Included, Metagraph, Neuron, RAO_PER_TAO, WeightSetting,
 };
+pub use weight_event::{CommitRef, CommitScheme, WeightAction, WeightEvent};
 pub use weights::{WeightsError, to_u16};
 
 use crate::{

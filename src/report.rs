@@ -3,6 +3,7 @@
 
 pub mod plot;
 mod table;
+pub mod weights;
 pub mod why;
 
 use crate::{

@@ -12,7 +12,7 @@ use templar_metadata::api;
 use url::Url;
 
 use super::{
-    AdminCall, Chain, ChainError, Endpoints, Head, Heads, Hyperparameters, Included, Metagraph, Plan,
+    AdminCall, Chain, ChainError, Endpoints, Head, Heads, Hyperparameters, Included, Metagraph, MetagraphSource, Plan,
     RevealState, SaltedCommit, Search, WeightSetting, WeightsGiven, WeightsOrder, commitment, heads, history,
     link::Link,
     metagraph::{self, theirs},
@@ -85,6 +85,32 @@ impl SubtensorClient {
     /// The hash of the chain's first block, which tells chains apart.
     pub fn genesis_hash(&self) -> [u8; 32] {
         self.link.client.genesis_hash().0
+    }
+
+    /// How many requests were made so far, subscriptions included.
+    pub fn requests(&self) -> u64 {
+        self.link.requests.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// The metagraph of one of a subnet's mechanisms, at a block or now: from where `source` says, or from
+    /// storage where the runtime's interface does not answer.
+    ///
+    /// # Errors
+    /// As [`Chain::metagraph`]; [`ChainError::Missing`] or [`ChainError::Decode`] if the source is the interface
+    /// and the runtime has none like it.
+    pub async fn metagraph_of(
+        &self,
+        netuid: NetUid,
+        mechanism: u8,
+        at: Option<Block>,
+        source: Option<MetagraphSource>,
+    ) -> Result<Metagraph, ChainError> {
+        metagraph::metagraph(&self.link, &self.reader(at).await?, netuid, mechanism, source).await
+    }
+
+    /// The connection, for what else asks through it.
+    pub(super) fn link(&self) -> &Link {
+        &self.link
     }
 
     pub(super) async fn reader(&self, at: Option<Block>) -> Result<Reader<'_>, ChainError> {
@@ -167,7 +193,7 @@ impl Chain for SubtensorClient {
     }
 
     async fn metagraph(&self, netuid: NetUid, at: Option<Block>) -> Result<Metagraph, ChainError> {
-        metagraph::metagraph(&self.reader(at).await?, netuid).await
+        metagraph::metagraph(&self.link, &self.reader(at).await?, netuid, 0, None).await
     }
 
     async fn hyperparameters(&self, netuid: NetUid) -> Result<Hyperparameters, ChainError> {

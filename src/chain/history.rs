@@ -1,21 +1,98 @@
-//! Who set which weights when, from the chain's own events.
+//! What validators did with their weights in a range of blocks, without looking at every block.
 //!
-//! A block's events say that a validator's row was set; the row's content is storage at that block. Every block
-//! of the range is looked at, since nothing else tells a setting that changed nothing, or one that was revealed,
-//! from none.
+//! `WeightsSet` is written in two ways. A setting in the open writes `LastUpdate` in the same block, as commits
+//! and registrations do: [`touches`] finds those blocks. A reveal takes its commit out of the queue in the same
+//! block: [`commits`] finds those. Every block that was found is then read in full, and what is told is what its
+//! own events say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use templar_metadata::api::{self, subtensor_module::events::WeightsSet};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
+use templar_metadata::api;
 
-use super::{ChainError, Head, WeightSetting, link::Link, metagraph::ours, read::Reader, submit};
-use crate::window::{Block, NetUid, Uid};
+use super::{
+    ChainError, SubtensorClient, WeightEvent, WeightSetting,
+    commits::{Commits, Name, Pending, Waiting},
+    happened::{Content, Happened, content},
+    link::Link,
+    metagraph::theirs,
+    range::Blocks,
+    story::{Ended, Known, revealed, story},
+    touches, weight_event,
+};
+use crate::{
+    wallet::AccountId,
+    window::{Block, NetUid, Uid},
+};
 
-/// Blocks that are looked at at once.
-const CONCURRENT: usize = 32;
-/// Storage of a mechanism's weights is under `mechanism * 4096 + netuid`.
-const MECHANISM: u16 = 4096;
+/// Blocks that are searched as one part.
+const PART: Block = 1000;
+/// Parts that are searched at once.
+const CONCURRENT: usize = 4;
+
+/// Which weights to look for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// The subnet.
+    pub netuid: NetUid,
+    /// The first block.
+    pub from: Block,
+    /// The last block; beyond the newest final one there is nothing.
+    pub to: Block,
+    /// One validator, or all.
+    pub validator: Option<Uid>,
+    /// How many blocks are searched and told of together, at least 1.
+    pub part_blocks: Block,
+}
+
+impl HistoryQuery {
+    /// Everything that all validators did in these blocks, in parts of 1000 blocks.
+    pub fn new(netuid: NetUid, from: Block, to: Block) -> Self {
+        Self { netuid, from, to, validator: None, part_blocks: PART }
+    }
+}
+
+/// What happened in a part of the range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryPart {
+    /// Its first block.
+    pub from: Block,
+    /// Its last block.
+    pub to: Block,
+    /// What happened, oldest first.
+    pub events: Vec<WeightEvent>,
+}
+
+impl SubtensorClient {
+    /// What validators did with their weights, part after part in the order of blocks. After a failure the
+    /// parts before it stand, and the search can go on behind them.
+    ///
+    /// # Errors
+    /// As every reading method of [`super::Chain`]; [`ChainError::NoSuchBlock`] if the first block is not there,
+    /// [`ChainError::Pruned`] if the node has thrown the states away: that of the block before the first is
+    /// needed too.
+    pub fn weight_events(
+        &self,
+        query: HistoryQuery,
+    ) -> impl Stream<Item = Result<HistoryPart, ChainError>> + Send + '_ {
+        parts(self.link(), query)
+    }
+
+    /// Every setting of weights in `from..=to`, found by looking at every block: slow, and what the quick way is
+    /// measured against.
+    ///
+    /// # Errors
+    /// As [`Self::weight_events`].
+    pub async fn weights_of_every_block(
+        &self,
+        netuid: NetUid,
+        from: Block,
+        to: Block,
+        validator: Option<Uid>,
+    ) -> Result<Vec<WeightSetting>, ChainError> {
+        super::every_block::weights(self.link(), netuid, from, to, validator).await
+    }
+}
 
 /// Every setting in `from..=to`, oldest first.
 pub(super) async fn weights(
@@ -25,66 +102,144 @@ pub(super) async fn weights(
     to: Block,
     validator: Option<Uid>,
 ) -> Result<Vec<WeightSetting>, ChainError> {
-    let newest = link.head().await?.number;
-    if from > newest {
-        return Err(ChainError::NoSuchBlock { block: from });
-    }
-    // The genesis block has no events, and nodes have no state before it.
-    stream::iter(from.max(1)..=to.min(newest))
-        .map(|number| in_block(link, netuid, number, validator))
-        .buffered(CONCURRENT)
-        .try_fold(Vec::new(), |mut all, mut settings| async move {
-            all.append(&mut settings);
-            Ok(all)
-        })
-        .await
+    let query = HistoryQuery { validator, ..HistoryQuery::new(netuid, from, to) };
+    let parts: Vec<HistoryPart> = parts(link, query).try_collect().await?;
+    Ok(weight_event::settings(parts.into_iter().flat_map(|part| part.events).collect()))
 }
 
-async fn in_block(
+fn parts(
     link: &Link,
-    netuid: NetUid,
-    number: Block,
+    query: HistoryQuery,
+) -> impl Stream<Item = Result<HistoryPart, ChainError>> + Send + '_ {
+    let begin = async move {
+        let newest = link.head().await?.number;
+        if query.from > newest {
+            return Err(ChainError::NoSuchBlock { block: query.from });
+        }
+        // The genesis block has no events, and there is no state before it.
+        let (from, to) = (query.from.max(1), query.to.min(newest));
+        let blocks = std::sync::Arc::new(Blocks::new(link, query.netuid));
+        if from <= to {
+            // Where both ends have one runtime, so has everything between.
+            future::try_join(blocks.reader(from - 1), blocks.reader(to)).await?;
+        }
+        let step = query.part_blocks.max(1);
+        let spans = (0..).map(move |part| from + part * step).take_while(move |first| *first <= to);
+        let spans = spans.map(move |first| (first, to.min(first + (step - 1))));
+        Ok(stream::iter(spans)
+            .map(move |(from, to)| {
+                let blocks = blocks.clone();
+                async move {
+                    let events = part(&blocks, from - 1, to, query.validator).await?;
+                    Ok(HistoryPart { from, to, events })
+                }
+            })
+            .buffered(CONCURRENT))
+    };
+    stream::once(begin).try_flatten()
+}
+
+/// What happened in `after + 1..=to`.
+async fn part(
+    blocks: &Blocks<'_>,
+    after: Block,
+    to: Block,
     validator: Option<Uid>,
-) -> Result<Vec<WeightSetting>, ChainError> {
-    let head: Head = link.locate(Some(number)).await?;
-    let reader = Reader::new(link, head).await?;
-    let mut rows = BTreeSet::new();
-    for event in submit::events(link, &reader.at).await?.iter() {
-        let undecoded = |e: subxt::error::EventsError| ChainError::Decode {
-            item: format!("System.Events at block {number}"),
-            reason: e.to_string(),
-        };
-        let event = event.map_err(undecoded)?;
-        if let Some(set) = event.decode_fields_as::<WeightsSet>() {
-            let WeightsSet(index, uid) = set.map_err(undecoded)?;
-            if index % MECHANISM == netuid && validator.is_none_or(|wanted| wanted == uid) {
-                rows.insert((index, uid));
+) -> Result<Vec<WeightEvent>, ChainError> {
+    let touches::Touched { blocks: mut contents, indices } =
+        touches::touched(blocks, after, to, validator).await?;
+    let commits = Commits::new(blocks, indices);
+    let (before, left_over) = future::try_join(commits.at(after), commits.at(to)).await?;
+    let mut all = made_before(blocks, after, &before).await?;
+    all.extend(made_in(&contents));
+    all.retain(|(_, known)| validator.is_none_or(|wanted| known.uid == Some(wanted)));
+
+    let mut ended: BTreeMap<Block, Vec<Ended>> = BTreeMap::new();
+    let mut lost: BTreeMap<Block, Vec<(Name, Known)>> = BTreeMap::new();
+    let mut ranks: BTreeMap<Name, usize> = BTreeMap::new();
+    for (name, known) in all {
+        let rank = ranks.entry(name).or_default();
+        *rank += 1;
+        let from = name.block.max(after);
+        match left_over.get(&name).and_then(|waiting| waiting.get(*rank - 1)) {
+            Some(waiting) => {
+                let block = commits.expires(waiting.limit, from, to).await?;
+                if let Some(block) = block.filter(|block| *block > after) {
+                    lost.entry(block).or_default().push((name, known));
+                }
+            }
+            None => {
+                let block = commits.leaves(name, *rank, from, to).await?;
+                ended.entry(block).or_default().push(Ended { name, known, told: false });
             }
         }
     }
-    if rows.is_empty() {
-        return Ok(Vec::new());
+    for (block, ended) in &mut ended {
+        if !contents.contains_key(block) {
+            contents.insert(*block, content(blocks, *block, &[]).await?);
+        }
+        let Some(content) = contents.get(block) else { continue };
+        let revealed = revealed(content, ended);
+        for (ended, _) in ended.iter_mut().zip(revealed).filter(|(_, revealed)| !revealed) {
+            // If its time was up before it was dropped, that is when it was lost.
+            let waiting = commits.at(block - 1).await?;
+            let limit = waiting.get(&ended.name).and_then(|waiting| waiting.first()).map(|one| one.limit);
+            let from = ended.name.block.max(after);
+            if let Some(limit) = limit
+                && let Some(block) = commits.expires(limit, from, block - 1).await?
+            {
+                ended.told = true;
+                if block > after {
+                    lost.entry(block).or_default().push((ended.name, ended.known.clone()));
+                }
+            }
+        }
     }
-    let rows: Vec<(u16, Uid)> = rows.into_iter().collect();
-    let storage = api::storage().subtensor_module();
-    let time = reader.slot(api::storage().timestamp().now(), ())?;
-    let weights = reader.slots(&storage.weights(), rows.iter().copied())?;
-    let keys = reader.slots(&storage.keys(), rows.iter().map(|&(_, uid)| (netuid, uid)))?;
-    let wanted = weights.iter().map(|slot| slot.key()).chain(keys.iter().map(|slot| slot.key()));
-    let values = reader.fetch(wanted.chain([time.key()])).await?;
-    let time_ms = reader.get(&values, &time)?.unwrap_or(0);
-    let mut settings = Vec::with_capacity(rows.len());
-    for ((&(index, uid), weights), key) in rows.iter().zip(&weights).zip(&keys) {
-        let hotkey = reader.get(&values, key)?.map(ours);
-        settings.push(WeightSetting {
-            block: number,
-            hash: head.hash,
-            time_ms,
-            mechanism: (index / MECHANISM) as u8,
-            validator_uid: uid,
-            hotkey: hotkey.unwrap_or(crate::wallet::AccountId::new([0; 32])),
-            weights: reader.get(&values, weights)?.unwrap_or_default(),
-        });
+    for block in lost.keys() {
+        if !contents.contains_key(block) {
+            contents.insert(*block, content(blocks, *block, &[]).await?);
+        }
     }
-    Ok(settings)
+    let mut events = Vec::new();
+    for (block, content) in &contents {
+        let ended = ended.get(block).map(Vec::as_slice).unwrap_or_default();
+        let lost = lost.get(block).map(Vec::as_slice).unwrap_or_default();
+        events.extend(story(content, blocks.netuid, ended, lost));
+    }
+    events.retain(|event| validator.is_none_or(|wanted| event.validator_uid == Some(wanted)));
+    Ok(events)
+}
+
+/// The commits that wait at a block, and their validators' slots.
+async fn made_before(
+    blocks: &Blocks<'_>,
+    block: Block,
+    pending: &Pending,
+) -> Result<Vec<(Name, Known)>, ChainError> {
+    let reader = blocks.reader(block).await?;
+    let who: BTreeSet<&AccountId> = pending.values().flatten().map(|waiting| &waiting.who).collect();
+    let uids = api::storage().subtensor_module().uids();
+    let uids = reader.slots(&uids, who.iter().map(|who| (blocks.netuid, theirs(who))))?;
+    let uids: BTreeMap<&AccountId, Option<Uid>> =
+        who.into_iter().zip(reader.read_all(&uids).await?).collect();
+    let each = |(name, waiting): (&Name, &Waiting)| {
+        let uid = uids.get(&waiting.who).copied().flatten();
+        (*name, Known { who: waiting.who.clone(), round: waiting.round, uid })
+    };
+    let all = pending.iter().flat_map(|(name, waiting)| waiting.iter().map(move |one| (name, one)));
+    Ok(all.map(each).collect())
+}
+
+/// The commits that were made in these blocks.
+fn made_in(contents: &BTreeMap<Block, Content>) -> Vec<(Name, Known)> {
+    let mut made = Vec::new();
+    for (&block, content) in contents {
+        for event in &content.happened {
+            if let Happened::Committed { who, index, scheme, hash, round } = event {
+                let name = Name { index: *index, scheme: *scheme, block, hash: *hash };
+                made.push((name, Known { who: who.clone(), round: *round, uid: content.uid(who) }));
+            }
+        }
+    }
+    made
 }

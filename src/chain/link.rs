@@ -1,13 +1,23 @@
 //! The connection to a node: made again when it is lost, and no request waits for ever.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use subxt::{
     OnlineClient, PolkadotConfig,
     backend::{BlockRef, LegacyBackend},
     config::RpcConfigFor,
     error::{BackendError, OnlineClientAtBlockError, OnlineClientError, RpcError},
-    rpcs::{self, LegacyRpcMethods},
+    rpcs::{
+        self, LegacyRpcMethods,
+        client::{RawRpcFuture, RawRpcSubscription, RawValue, RpcClientT},
+    },
     utils::H256,
 };
 use url::Url;
@@ -30,6 +40,35 @@ pub(super) struct Link {
     pub(super) endpoint: String,
     pub(super) rpc: LegacyRpcMethods<RpcConfigFor<Config>>,
     pub(super) client: OnlineClient<Config>,
+    /// Requests so far.
+    pub(super) requests: Arc<AtomicU64>,
+}
+
+/// A socket that counts what is asked through it.
+struct Counted {
+    socket: Pool,
+    requests: Arc<AtomicU64>,
+}
+
+impl RpcClientT for Counted {
+    fn request_raw<'a>(
+        &'a self,
+        method: &'a str,
+        params: Option<Box<RawValue>>,
+    ) -> RawRpcFuture<'a, Box<RawValue>> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        RpcClientT::request_raw(&self.socket, method, params)
+    }
+
+    fn subscribe_raw<'a>(
+        &'a self,
+        sub: &'a str,
+        params: Option<Box<RawValue>>,
+        unsub: &'a str,
+    ) -> RawRpcFuture<'a, RawRpcSubscription> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        RpcClientT::subscribe_raw(&self.socket, sub, params, unsub)
+    }
 }
 
 impl Link {
@@ -39,7 +78,8 @@ impl Link {
         let endpoint = pool.endpoint();
         let refused = |reason: String| ChainError::Connect { endpoint: endpoint.clone(), reason };
         pool.connect().await.map_err(refused)?;
-        let socket = rpcs::RpcClient::new(pool);
+        let requests = Arc::new(AtomicU64::new(0));
+        let socket = rpcs::RpcClient::new(Counted { socket: pool, requests: requests.clone() });
         let backend = LegacyBackend::builder().build(socket.clone());
         let config = PolkadotConfig::builder().use_historic_types(false).build();
         let client = OnlineClient::from_backend_with_config(config, Arc::new(backend));
@@ -50,7 +90,7 @@ impl Link {
                 OnlineClientError::CannotGetGenesisHash(e) => refused(e.to_string()),
                 e => refused(e.to_string()),
             })?;
-        Ok(Self { endpoint, rpc: LegacyRpcMethods::new(socket), client })
+        Ok(Self { endpoint, rpc: LegacyRpcMethods::new(socket), client, requests })
     }
 
     /// Asks until there is an answer: a request that a reconnection cut off is made again, for as long as

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use subxt::{ext::scale_value::Value, utils::AccountId32};
 use templar_metadata::api;
 
-use super::{ChainError, Head, Hyperparameters, Metagraph, Neuron, commitment, read::Reader};
+use super::{
+    ChainError, Head, Hyperparameters, Metagraph, MetagraphSource, Neuron, commitment, link::Link,
+    metagraph_api, metagraph_storage, read::Reader, touches::MECHANISM,
+};
 use crate::{
     wallet::AccountId,
     window::{NetUid, Uid},
@@ -49,8 +52,29 @@ async fn hotkeys(reader: &Reader<'_>, netuid: NetUid, n: u16) -> Result<Vec<Acco
     Ok(found.into_iter().map(|key| key.unwrap_or(AccountId32([0; 32]))).collect())
 }
 
-/// The neurons of a subnet.
-pub(super) async fn metagraph(reader: &Reader<'_>, netuid: NetUid) -> Result<Metagraph, ChainError> {
+/// The neurons of a subnet's mechanism: by the runtime's interface, or from storage where that does not answer.
+pub(super) async fn metagraph(
+    link: &Link,
+    reader: &Reader<'_>,
+    netuid: NetUid,
+    mechanism: u8,
+    source: Option<MetagraphSource>,
+) -> Result<Metagraph, ChainError> {
+    if source != Some(MetagraphSource::Storage) {
+        let cannot = match metagraph_api::metagraph(link, reader, netuid, mechanism).await {
+            Err(e @ (ChainError::Missing { .. } | ChainError::Decode { .. } | ChainError::Node { .. })) => e,
+            answer => return answer,
+        };
+        if source.is_some() {
+            return Err(cannot);
+        }
+        tracing::debug!(error = %cannot, "the metagraph comes from storage");
+    }
+    from_storage(reader, netuid, mechanism).await
+}
+
+async fn from_storage(reader: &Reader<'_>, netuid: NetUid, mechanism: u8) -> Result<Metagraph, ChainError> {
+    let index = u16::from(mechanism).saturating_mul(MECHANISM).saturating_add(netuid);
     let n = size(reader, netuid).await?;
     let storage = api::storage().subtensor_module();
     let keys = hotkeys(reader, netuid, n).await?;
@@ -60,11 +84,11 @@ pub(super) async fn metagraph(reader: &Reader<'_>, netuid: NetUid) -> Result<Met
     let active = reader.slot(storage.active(), (netuid,))?;
     let permits = reader.slot(storage.validator_permit(), (netuid,))?;
     let consensus = reader.slot(storage.consensus(), (netuid,))?;
-    let incentive = reader.slot(storage.incentive(), (netuid,))?;
+    let incentive = reader.slot(storage.incentive(), (index,))?;
     let dividends = reader.slot(storage.dividends(), (netuid,))?;
     let trust = reader.slot(storage.validator_trust(), (netuid,))?;
     let emission = reader.slot(storage.emission(), (netuid,))?;
-    let updates = reader.slot(storage.last_update(), (netuid,))?;
+    let updates = reader.slot(storage.last_update(), (index,))?;
     let registered = reader.slots(&storage.block_at_registration(), (0..n).map(|uid| (netuid, uid)))?;
     let owners = reader.slots(&storage.owner(), keys.iter().map(|key| (*key,)))?;
     let alpha = reader.slots(&storage.total_hotkey_alpha(), keys.iter().map(|key| (*key, netuid)))?;
@@ -100,10 +124,12 @@ pub(super) async fn metagraph(reader: &Reader<'_>, netuid: NetUid) -> Result<Met
     let updates = reader.get(&values, &updates)?.unwrap_or_default();
 
     let mut neurons = Vec::with_capacity(keys.len());
+    let mut stakes = Vec::with_capacity(keys.len());
     for (uid, hotkey) in (0..n).zip(keys) {
         let i = usize::from(uid);
         let alpha = reader.get(&values, &alpha[i])?.unwrap_or(0);
         let root = reader.get(&values, &root[i])?.unwrap_or(0);
+        stakes.push((alpha, root));
         neurons.push(Neuron {
             uid,
             hotkey: ours(hotkey),
@@ -118,14 +144,18 @@ pub(super) async fn metagraph(reader: &Reader<'_>, netuid: NetUid) -> Result<Met
             emission: emission.get(i).copied().unwrap_or(0),
             last_update: updates.get(i).copied().unwrap_or(0),
             block_at_registration: reader.get(&values, &registered[i])?.unwrap_or(0),
+            details: None,
         });
     }
     let Head { number: block, hash } = reader.head;
-    Ok(Metagraph { netuid, block, hash, tempo: reader.get(&values, &tempo)?.unwrap_or(0), neurons })
+    let tempo = reader.get(&values, &tempo)?.unwrap_or(0);
+    let mut metagraph = Metagraph { netuid, block, hash, tempo, neurons, details: None };
+    metagraph_storage::add_details(reader, &mut metagraph, mechanism, &stakes).await?;
+    Ok(metagraph)
 }
 
 /// `alpha + root * tao_weight / (2^64 - 1)`, rounded down; what children and parents pass on is not in it.
-fn stake_weight(alpha: u64, root: u64, tao_weight: u64) -> u64 {
+pub(super) fn stake_weight(alpha: u64, root: u64, tao_weight: u64) -> u64 {
     let from_root = u128::from(root) * u128::from(tao_weight) / u128::from(u64::MAX);
     alpha.saturating_add(from_root as u64)
 }

@@ -23,6 +23,8 @@ use super::{
 
 /// How many entries one request asks for.
 const BATCH: usize = 256;
+/// How many keys one page has.
+const PAGE: u32 = 1000;
 /// How many requests are under way at once.
 const CONCURRENT: usize = 8;
 
@@ -48,7 +50,12 @@ pub(super) struct Values(HashMap<Vec<u8>, Vec<u8>>);
 
 impl<'a> Reader<'a> {
     pub(super) async fn new(link: &'a Link, head: Head) -> Result<Self, ChainError> {
-        Ok(Self { link, at: link.at(head).await?, head })
+        Ok(Self::of(link, link.at(head).await?, head))
+    }
+
+    /// A reader of the block `head` with a runtime that is already known.
+    pub(super) fn of(link: &'a Link, at: AtBlock, head: Head) -> Self {
+        Self { link, at, head }
     }
 
     /// The same, as it stood at another block.
@@ -122,6 +129,24 @@ impl<'a> Reader<'a> {
         answer.await.map_err(|e| self.link.at_block(self.head.number, e))
     }
 
+    /// Every key that begins with these bytes.
+    pub(super) async fn keys(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, ChainError> {
+        let (rpc, at) = (&self.link.rpc, Some(H256(self.head.hash)));
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        loop {
+            let last = keys.last().cloned();
+            let page = self
+                .link
+                .ask("state_getKeysPaged", || rpc.state_get_keys_paged(prefix, PAGE, last.as_deref(), at));
+            let page = page.await.map_err(|e| self.link.at_block(self.head.number, e))?;
+            let more = page.len() >= PAGE as usize;
+            keys.extend(page);
+            if !more {
+                return Ok(keys);
+            }
+        }
+    }
+
     /// What is at a slot; the runtime's default where nothing is, if it has one.
     pub(super) fn get<V: DecodeAsType>(
         &self,
@@ -173,5 +198,12 @@ impl<'a> Reader<'a> {
 impl<V> Slot<V> {
     pub(super) fn key(&self) -> &[u8] {
         &self.key
+    }
+}
+
+impl Values {
+    /// The bytes under a key, as they are stored.
+    pub(super) fn bytes(&self, key: &[u8]) -> Option<&[u8]> {
+        self.0.get(key).map(Vec::as_slice)
     }
 }

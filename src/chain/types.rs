@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::ChainError;
+use super::{ChainError, NeuronDetails, SubnetDetails};
 use crate::{
     wallet::AccountId,
     window::{Block, NetUid, Uid},
@@ -81,6 +81,9 @@ pub struct Neuron {
     pub last_update: Block,
     /// The block of its registration.
     pub block_at_registration: Block,
+    /// What is shown and not acted upon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<NeuronDetails>,
 }
 
 /// A subnet's neurons as they stood at one block.
@@ -97,6 +100,9 @@ pub struct Metagraph {
     pub tempo: u16,
     /// The neurons; the one at index i has UID i.
     pub neurons: Vec<Neuron>,
+    /// The subnet's own facts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<SubnetDetails>,
 }
 
 impl Metagraph {
@@ -255,12 +261,14 @@ mod tests {
             emission: 0,
             last_update: 0,
             block_at_registration: 0,
+            details: None,
         }
     }
 
     #[test]
     fn the_leader_has_the_most_stake_of_those_with_a_permit() {
-        let mut metagraph = Metagraph { netuid: 3, block: 9, hash: [0; 32], tempo: 10, neurons: vec![] };
+        let mut metagraph =
+            Metagraph { netuid: 3, block: 9, hash: [0; 32], tempo: 10, neurons: vec![], details: None };
         assert_eq!(metagraph.leader(), None);
         metagraph.neurons =
             vec![neuron(0, 90, false), neuron(1, 20, true), neuron(2, 50, true), neuron(3, 50, true)];
@@ -278,5 +286,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Head>(&text).unwrap(), head);
         let json = serde_json::to_value(neuron(1, 2, true)).unwrap();
         assert_eq!(json["hotkey"], AccountId::new([1; 32]).to_string());
+        // What was written before there were details reads as before.
+        assert_eq!(serde_json::from_value::<Neuron>(json).unwrap(), neuron(1, 2, true));
     }
 }

@@ -29,14 +29,23 @@ pub struct Node {
 impl Node {
     /// Starts one on that port (0: a free one), which keeps its blocks in `dir` if there is one.
     pub fn start(port: u16, dir: Option<&Path>) -> Self {
-        Self::start_in("B", port, dir)
+        Self::begin("B", port, dir, BLOCK)
     }
 
     /// [`Self::start`], in an era of the chain's interface.
     pub fn start_in(era: &str, port: u16, dir: Option<&Path>) -> Self {
+        Self::begin(era, port, dir, BLOCK)
+    }
+
+    /// As [`Self::start`], with another time between blocks.
+    pub fn start_at_pace(port: u16, dir: Option<&Path>, block: Duration) -> Self {
+        Self::begin("B", port, dir, block)
+    }
+
+    fn begin(era: &str, port: u16, dir: Option<&Path>, block: Duration) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_templar"));
         command.args(["devchain", "--era", era, "--port", &port.to_string()]);
-        command.args(["--block-time", &format!("{}ms", BLOCK.as_millis())]);
+        command.args(["--block-time", &format!("{}ms", block.as_millis())]);
         if let Some(dir) = dir {
             command.arg("--dir").arg(dir);
         }
