@@ -12,8 +12,9 @@ use templar_metadata::api;
 use url::Url;
 
 use super::{
-    AdminCall, Chain, ChainError, Endpoints, Head, Heads, Hyperparameters, Included, Metagraph, MetagraphSource, Plan,
-    RevealState, SaltedCommit, Search, WeightSetting, WeightsGiven, WeightsOrder, commitment, heads, history,
+    AdminCall, Chain, ChainError, Endpoints, Head, Heads, Hyperparameters, Included, Metagraph,
+    MetagraphSource, Plan, RevealState, SaltedCommit, Search, WeightSetting, WeightsGiven, WeightsOrder,
+    commitment, heads, history,
     link::Link,
     metagraph::{self, theirs},
     read::Reader,

@@ -79,14 +79,9 @@ pub(super) fn registered(netuid: u16) -> Vec<u64> {
     (0..S::SubnetworkN::<R>::get(netuid)).map(|uid| S::BlockAtRegistration::<R>::get(netuid, uid)).collect()
 }
 
-/// The stake of a subnet's neurons in a subnet, in rao. Root's counts for its part only.
+/// The stake of a subnet's neurons in a subnet, in rao. Root's is not weighted here; it is in the total.
 pub(super) fn stakes(netuid: u16, of: u16) -> Vec<u64> {
-    let part = S::TaoWeight::<R>::get() as f64 / u64::MAX as f64;
-    let stake = |hotkey: &AccountId| {
-        let stake = S::TotalHotkeyAlpha::<R>::get(hotkey, of);
-        if of == S::ROOT { (stake as f64 * part) as u64 } else { stake }
-    };
-    hotkeys(netuid).iter().map(stake).collect()
+    hotkeys(netuid).iter().map(|hotkey| S::TotalHotkeyAlpha::<R>::get(hotkey, of)).collect()
 }
 
 /// Their stake weight, in rao.
