@@ -85,6 +85,7 @@ impl ToFailure for ChainError {
             | Self::Disconnected { .. }
             | Self::Node { .. }
             | Self::OtherChain { .. }
+            | Self::NotSubtensor { .. }
             | Self::Closed
             | Self::Pruned { .. } => Exit::Network,
             _ => Exit::Chain,

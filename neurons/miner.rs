@@ -26,6 +26,9 @@ const KEPT_WINDOWS: u64 = 100;
 
 /// Runs until the run's last window, or until it is told to stop.
 pub async fn run(args: Args) -> Result<(), Failure> {
+    if args.node.dry_run {
+        return setup::dry_run(&args.node, Role::Miner).await;
+    }
     let work = async {
         let ready = setup::prepare(&args.node, Role::Miner).await?;
         Miner::new(ready, args.sabotage).mine().await.map_err(|e| e.to_failure())

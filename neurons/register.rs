@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "TAO")]
     max_cost: Option<f64>,
     /// Register by proof of work, with all cores, rather than pay; only some runtimes and subnets take that
-    #[arg(long, conflicts_with_all = ["max_cost", "dry_run"])]
+    #[arg(long, conflicts_with = "max_cost")]
     pow: bool,
     /// Show what would be signed, the price and the fee, and sign nothing
     #[arg(long)]
@@ -42,6 +42,9 @@ pub struct Args {
 /// Whose coldkey gets it.
 #[derive(Debug, clap::Args)]
 pub struct FaucetArgs {
+    /// Show what would be signed and how much work it takes, and sign nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -54,6 +57,15 @@ pub struct FaucetArgs {
 /// Works for TAO.
 pub async fn faucet(args: FaucetArgs) -> Result<(), Failure> {
     let wallet = args.wallet.open()?;
+    if args.dry_run {
+        let coldkey = wallet.coldkey_account().map_err(|e| e.to_failure())?;
+        let chain = connect(&args.network.network).await?;
+        let (tries, preview) = chain.preview_faucet(&coldkey).await.map_err(|e| e.to_failure())?;
+        if args.json {
+            return print_json(&serde_json::json!({ "expected_tries": tries, "preview": preview }));
+        }
+        return print(&format!("{}{}", work(tries), previewed(&preview)));
+    }
     let coldkey = wallet.coldkey_with(&args.wallet.passwords.sources()).map_err(|e| e.to_failure())?;
     let chain = connect(&args.network.network).await?;
     let search = Search::default();
@@ -102,6 +114,11 @@ impl Progress {
         self.shower.abort();
         self.bar.finish_and_clear();
     }
+}
+
+/// What a proof of work takes, for people.
+fn work(tries: u64) -> String {
+    format!("the proof of work takes {tries} tries on average; here it is left as zeros\n")
 }
 
 /// A transaction that was not signed, as a person reads it.
@@ -156,25 +173,32 @@ async fn dry_run(
     let coldkey = wallet.coldkey_account().map_err(|e| e.to_failure())?;
     let known = chain.uid(args.netuid, &hotkey).await.map_err(|e| e.to_failure())?;
     let balance = chain.balance(&coldkey).await.map_err(|e| e.to_failure())?;
-    let preview =
-        chain.preview_register(args.netuid, &hotkey, limit, &coldkey).await.map_err(|e| e.to_failure())?;
+    let (tries, preview) = if args.pow {
+        let worked = chain.preview_register_by_work(args.netuid, &hotkey, &coldkey).await;
+        worked.map(|(tries, preview)| (Some(tries), preview))
+    } else {
+        chain.preview_register(args.netuid, &hotkey, limit, &coldkey).await.map(|preview| (None, preview))
+    }
+    .map_err(|e| e.to_failure())?;
     if args.json {
         return print_json(&serde_json::json!({
             "price_rao": settings.burn, "limit_rao": limit, "balance_rao": balance, "registered_as": known,
-            "registration_allowed": settings.registration_allowed, "preview": preview,
+            "registration_allowed": settings.registration_allowed, "expected_tries": tries, "preview": preview,
         }));
     }
     let already =
         known.map_or(String::new(), |uid| format!("  NO   it is registered already, as UID {uid}\n"));
     let open =
         if settings.registration_allowed { "yes  the subnet takes" } else { "NO   the subnet takes no" };
-    let enough = if balance >= settings.burn { "yes" } else { "NO " };
-    print(&format!(
-        "registering costs {} TAO now\n  {open} registrations\n{already}  {enough}  the coldkey has {} TAO\n{}",
-        tao(settings.burn),
-        tao(balance),
-        previewed(&preview)
-    ))
+    let (costs, enough) = match tries {
+        Some(tries) => (work(tries), String::new()),
+        None => {
+            let enough = if balance >= settings.burn { "yes" } else { "NO " };
+            let costs = format!("registering costs {} TAO now\n", tao(settings.burn));
+            (costs, format!("  {enough}  the coldkey has {} TAO\n", tao(balance)))
+        }
+    };
+    print(&format!("{costs}  {open} registrations\n{already}{enough}{}", previewed(&preview)))
 }
 
 /// The slot, and whether it is a new one.

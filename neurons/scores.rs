@@ -59,7 +59,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let records: usize = windows.iter().map(|window| window.records.len()).sum();
     let bytes = match args.format {
         Format::Jsonl => columns::to_jsonl(&windows).into_bytes(),
-        Format::Parquet => columns::to_parquet(&windows),
+        Format::Parquet => columns::to_parquet(&windows)
+            .map_err(|error| Failure::new(Exit::Unexpected, format!("cannot write the table: {error}")))?,
     };
     write_atomic(&args.out, &bytes).map_err(|error| {
         Failure::new(Exit::Storage, format!("cannot write {}: {error}", args.out.display()))

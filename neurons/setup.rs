@@ -5,6 +5,7 @@ use crate::{
     cli::{Exit, Failure, NetworkArgs, WalletArgs},
     failure::ToFailure,
     metagraph::connect,
+    output::print,
 };
 use std::{
     path::{Path, PathBuf},
@@ -51,6 +52,9 @@ pub struct NodeArgs {
     /// Threads of the tensor library.
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
+    /// Check the keys, the chain, the bucket and the run, show the commitment that would be signed, and end
+    #[arg(long)]
+    pub dry_run: bool,
     /// End when standard input ends, as a program started by another should.
     #[arg(long, hide = true)]
     pub exit_with_parent: bool,
@@ -87,16 +91,54 @@ pub const CORPUS_BYTES: u64 = 24 << 20;
 /// Pause between two looks for something that is not there yet.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Opens the wallet, the chain, the bucket and the data, and checks that each is usable before anything
-/// is trained, so that a mistake shows in the first seconds. Then waits for the run and catches up.
-pub async fn prepare(args: &NodeArgs, role: Role) -> Result<Ready, Failure> {
-    let device = device::open(&args.device).map_err(|e| e.to_failure())?;
-    device::set_threads(args.threads);
+/// Goes through the checks of [`prepare`] and says how each went; signs nothing and writes nothing.
+pub async fn dry_run(args: &NodeArgs, role: Role) -> Result<(), Failure> {
+    device::open(&args.device).map_err(|e| e.to_failure())?;
+    let given = given_run(args, role)?;
+    let account = args.wallet.open()?.hotkey_account().map_err(|e| e.to_failure())?;
+    let own = OwnBucket::from_env(|name| std::env::var(name).ok()).map_err(|e| e.to_failure())?;
+    let chain = connect(&args.network.network).await?;
+    let metagraph = chain.metagraph(args.netuid, None).await.map_err(|e| e.to_failure())?;
+    let neuron = metagraph.neuron(&account).ok_or_else(|| {
+        NodeError::NotRegistered { hotkey: account.clone(), netuid: args.netuid }.to_failure()
+    })?;
+    let bucket = S3Store::writer(&own.write, &own.endpoint, &S3Options::default());
+    bucket.list("write-check", 1).await.map_err(|e| e.to_failure())?;
+    let fields = commitment(&own, given.as_ref().filter(|_| role == Role::Validator));
+    let committed = chain.commitments(args.netuid, None).await.map_err(|e| e.to_failure())?;
+    let permit = if neuron.validator_permit { "with" } else { "without" };
+    let found = format!(
+        "  yes  {account} is UID {} of subnet {}, {permit} a validator permit\n  yes  the bucket answers\n",
+        neuron.uid, args.netuid
+    );
+    if committed.get(&account) == Some(&fields) {
+        return print(&format!(
+            "{found}  yes  the bucket's read key is committed\nnothing has to be signed\n"
+        ));
+    }
+    let preview = chain.preview_commit(args.netuid, &fields, &account).await.map_err(|e| e.to_failure())?;
+    print(&format!(
+        "{found}  NO   the bucket's read key is not committed; this would be signed:\n{}",
+        crate::register::previewed(&preview)
+    ))
+}
+
+/// The run that was named; a validator must name one.
+fn given_run(args: &NodeArgs, role: Role) -> Result<Option<ManifestFile>, Failure> {
     let given = args.run.as_deref().map(read_manifest).transpose()?;
     if role == Role::Validator && given.is_none() {
         return Err(Failure::new(Exit::Usage, "a validator must know the run that it judges")
             .hint("name it with --run, for example `--run templar-1`"));
     }
+    Ok(given)
+}
+
+/// Opens the wallet, the chain, the bucket and the data, and checks that each is usable before anything
+/// is trained, so that a mistake shows in the first seconds. Then waits for the run and catches up.
+pub async fn prepare(args: &NodeArgs, role: Role) -> Result<Ready, Failure> {
+    let device = device::open(&args.device).map_err(|e| e.to_failure())?;
+    device::set_threads(args.threads);
+    let given = given_run(args, role)?;
     let passwords = args.wallet.passwords.sources();
     let hotkey = args.wallet.open()?.hotkey_with(&passwords).map_err(|e| e.to_failure())?;
     let own = OwnBucket::from_env(|name| std::env::var(name).ok()).map_err(|e| e.to_failure())?;
@@ -284,6 +326,13 @@ pub fn read_manifest(run: &str) -> Result<ManifestFile, Failure> {
         .map_err(|e| e.to_failure())
 }
 
+/// What a node commits: the bucket's read key, and a validator's run.
+fn commitment(own: &OwnBucket, run: Option<&ManifestFile>) -> Vec<Vec<u8>> {
+    let mut fields = vec![own.read.to_commitment().as_bytes().to_vec()];
+    fields.extend(run.map(|manifest| manifest.hash().to_vec()));
+    fields
+}
+
 /// Commits the bucket's read key, and a validator's run, where the chain does not hold them already.
 async fn commit(
     chain: &dyn Chain,
@@ -292,8 +341,7 @@ async fn commit(
     own: &OwnBucket,
     run: Option<&ManifestFile>,
 ) -> Result<(), NodeError> {
-    let mut fields = vec![own.read.to_commitment().as_bytes().to_vec()];
-    fields.extend(run.map(|manifest| manifest.hash().to_vec()));
+    let fields = commitment(own, run);
     if chain.commitments(netuid, None).await?.get(&hotkey.account()) == Some(&fields) {
         return Ok(());
     }

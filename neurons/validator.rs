@@ -39,6 +39,9 @@ pub struct Args {
 
 /// Runs until the run's last window, or until it is told to stop.
 pub async fn run(args: Args) -> Result<(), Failure> {
+    if args.node.dry_run {
+        return setup::dry_run(&args.node, Role::Validator).await;
+    }
     let work = async {
         let ready = setup::prepare(&args.node, Role::Validator).await?;
         let mut validator = Validator::new(ready).map_err(|e| e.to_failure())?;

@@ -1,6 +1,7 @@
 //! What a run comes to: `report.json`, a table for people, `loss.csv` and the plots; and [`why`] a score
 //! is what it is.
 
+pub(crate) mod parquet;
 pub mod plot;
 mod table;
 pub mod weights;

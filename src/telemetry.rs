@@ -1,10 +1,9 @@
 //! What a node says of itself: logs, [`metrics`], and the signed [`score_log`], also as a table
-//! ([`columns`], [`mod@parquet`]).
+//! ([`columns`]).
 
 pub mod columns;
 pub mod files;
 pub mod metrics;
-pub mod parquet;
 pub mod score_log;
 
 use std::{

@@ -6,6 +6,8 @@
 mod commits;
 #[path = "chain/node.rs"]
 mod node;
+#[path = "chain/proxy.rs"]
+mod proxy;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -14,8 +16,8 @@ use futures::TryStreamExt as _;
 use node::{Node, key, neurons, subnet, until};
 use templar::{
     chain::{
-        AdminCall, Chain, ChainError, CommitScheme, HistoryPart, HistoryQuery, RAO_PER_TAO, SubtensorClient,
-        WeightAction, WeightEvent,
+        AdminCall, Chain, ChainError, CommitScheme, Endpoints, HistoryPart, HistoryQuery, RAO_PER_TAO,
+        RevealState, SubtensorClient, WeightAction, WeightEvent, WeightsOrder, endpoint,
     },
     wallet::Keypair,
     window::{Block, NetUid, Uid},
@@ -186,6 +188,89 @@ async fn commits_are_followed_to_their_reveals_or_their_ends() {
     let of_second = HistoryQuery { validator: b, ..HistoryQuery::new(netuid, 1, to) };
     let wanted: Vec<_> = found.iter().filter(|event| event.validator_uid == b).cloned().collect();
     assert_eq!(events(&chain, of_second).await, wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_with_an_upgrade_in_it_is_told_as_each_runtime_wrote_it() {
+    let node = Node::start_in_at_pace("A", PACE * 2);
+    let chain = node.client().await;
+    let (netuid, [first, second], uids) = two_validators(&chain).await;
+    let alice = key("//Alice");
+    let open = async |validator: &Keypair, uid: Uid| {
+        chain.set_weights(netuid, &[uid], &[1], 0, validator).await.unwrap().block
+    };
+    // A commit and its reveal.
+    let hidden = async |validator: &Keypair, uid: Uid| {
+        chain.sudo(AdminCall::Tempo { netuid, blocks: 30 }, &alice).await.unwrap();
+        chain.sudo(AdminCall::CommitRevealVersion { version: 3 }, &alice).await.unwrap();
+        chain.sudo(AdminCall::CommitRevealWeightsEnabled { netuid, enabled: true }, &alice).await.unwrap();
+        let order = WeightsOrder { netuid, mechanism: 0, weights: vec![(uid, 65535)], version_key: 0 };
+        let commit = chain.give_weights(&order, validator).await.unwrap().salted.unwrap();
+        while chain.reveal_state(&commit, &validator.account()).await.unwrap() != RevealState::Due {
+            tokio::time::sleep(PACE).await;
+        }
+        let revealed = chain.reveal_weights(&commit, validator).await.unwrap().block;
+        chain.sudo(AdminCall::CommitRevealWeightsEnabled { netuid, enabled: false }, &alice).await.unwrap();
+        (commit.block, revealed)
+    };
+    let old = open(&first, uids[2]).await;
+    let (committed, revealed) = hidden(&second, uids[2]).await;
+    let upgraded = chain.upgrade_runtime(b"templar devchain, era B", &alice).await.unwrap().block;
+    let new = open(&first, uids[0]).await;
+    let (again, opened) = hidden(&second, uids[1]).await;
+    let to = chain.head().await.unwrap().number;
+
+    // A client that comes late and knows the newest runtime first.
+    let fresh = node.client().await;
+    let found = events(&fresh, HistoryQuery::new(netuid, 1, to)).await;
+    let (a, b) = (Some(uids[0]), Some(uids[1]));
+    let wanted = [
+        ("set", old, a),
+        ("commit", committed, b),
+        ("reveal", revealed, b),
+        ("set", new, a),
+        ("commit", again, b),
+        ("reveal", opened, b),
+    ];
+    assert_eq!(kinds(&found), wanted, "{found:#?}");
+    assert!(revealed < upgraded && upgraded <= new);
+    for (at, reveal) in [(committed, revealed), (again, opened)] {
+        let event = found.iter().find(|event| event.block == reveal).unwrap();
+        assert_eq!(event.what.commit().unwrap().block, at);
+    }
+    agree(&fresh, netuid, to, &uids, &[old, revealed, upgraded, new, opened]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_has_thrown_away_is_asked_of_an_archive() {
+    let node = Node::start_at_pace(0, None, PACE);
+    let chain = node.client().await;
+    let (netuid, [first, _], uids) = two_validators(&chain).await;
+    let set = chain.set_weights(netuid, &[uids[2]], &[1], 0, &first).await.unwrap().block;
+    reach(&chain, set + 20).await;
+    let to = chain.head().await.unwrap().number;
+    let mut old = BTreeSet::new();
+    for block in 0..=set + 1 {
+        old.insert(format!("0x{}", hex::encode(chain.block_hash(block).await.unwrap().unwrap())));
+    }
+    let pruned = proxy::start(&node, proxy::Forgetful(old)).await;
+    let pruned = endpoint(&pruned).unwrap();
+
+    let alone = SubtensorClient::connect(&pruned).await.unwrap();
+    let range = HistoryQuery::new(netuid, 1, to);
+    let told: Result<Vec<_>, _> = alone.weight_events(range).try_collect().await;
+    assert_eq!(told, Err(ChainError::Pruned { block: 0 }));
+    assert!(ChainError::Pruned { block: 0 }.hint().contains("--network archive"));
+    let metagraph = alone.metagraph(netuid, Some(set)).await;
+    assert_eq!(metagraph, Err(ChainError::Pruned { block: set }));
+    // What it still has, it tells.
+    assert!(alone.weights_history(netuid, set + 3, to, None).await.unwrap().is_empty());
+
+    let archive = vec![endpoint(&node.url).unwrap()];
+    let both = SubtensorClient::connect_to(Endpoints { main: vec![pruned], archive }).await.unwrap();
+    let found = events(&both, range).await;
+    assert_eq!(kinds(&found), [("set", set, Some(uids[0]))]);
+    assert_eq!(both.metagraph(netuid, Some(set)).await.unwrap().block, set);
 }
 
 #[tokio::test(flavor = "multi_thread")]

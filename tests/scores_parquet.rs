@@ -73,7 +73,7 @@ fn arrow_reads_every_value_and_every_null() {
     assert_eq!(columns::to_jsonl(&windows), text, "the lines are the signed ones");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("scores.parquet");
-    std::fs::write(&file, columns::to_parquet(&windows)).unwrap();
+    std::fs::write(&file, columns::to_parquet(&windows).unwrap()).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/read_parquet.py");
     let output = Command::new(python()).arg(script).arg(&file).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -111,7 +111,7 @@ fn arrow_reads_every_value_and_every_null() {
 fn a_log_of_no_windows_is_a_table_of_no_rows() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("scores.parquet");
-    std::fs::write(&file, columns::to_parquet(&[])).unwrap();
+    std::fs::write(&file, columns::to_parquet(&[]).unwrap()).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/read_parquet.py");
     let output = Command::new(python()).arg(script).arg(&file).output().unwrap();
     let read: Value = serde_json::from_slice(&output.stdout).unwrap();

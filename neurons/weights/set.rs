@@ -13,6 +13,7 @@ use templar::{
         Chain, ChainError, Check, Plan, RevealState, SaltedCommit, SubtensorClient, Way, WeightsGiven,
         WeightsOrder, to_u16,
     },
+    wallet::Wallet,
     window::{NetUid, Uid},
 };
 
@@ -68,6 +69,12 @@ pub struct Reveal {
     /// Wait for those whose time has not come
     #[arg(long)]
     wait: bool,
+    /// Reveal also where a UID is another hotkey's than at the commit, or nobody's
+    #[arg(long)]
+    changed_too: bool,
+    /// Show what would be signed and the fee, and sign nothing
+    #[arg(long, conflicts_with = "wait")]
+    dry_run: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -124,7 +131,13 @@ pub async fn reveal(args: Reveal) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Usage, format!("{} has no commits", args.commits.display()))
             .hint("`templar weights set` writes salted commits there; name the file with --commits"));
     }
+    if args.changed_too {
+        commits.iter_mut().for_each(|commit| commit.hotkeys.clear());
+    }
     let wallet = args.wallet.open()?;
+    if args.dry_run {
+        return preview_reveals(&args, &wallet, &commits).await;
+    }
     let hotkey = wallet.hotkey_with(&args.wallet.passwords.sources()).map_err(|e| e.to_failure())?;
     let chain = connect(&args.network.network).await?;
     let (mut revealed, mut gone) = (Vec::new(), Vec::new());
@@ -161,6 +174,28 @@ pub async fn reveal(args: Reveal) -> Result<(), Failure> {
         commits = waiting;
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// What each commit would be revealed by, and whether it can be now.
+async fn preview_reveals(args: &Reveal, wallet: &Wallet, commits: &[SaltedCommit]) -> Result<(), Failure> {
+    let account = wallet.hotkey_account().map_err(|e| e.to_failure())?;
+    let chain = connect(&args.network.network).await?;
+    let (mut all, mut text) = (Vec::new(), String::new());
+    for commit in commits {
+        let state = chain.reveal_state(commit, &account).await.map_err(|e| e.to_failure())?;
+        let preview = chain.preview_reveal(commit, &account).await.map_err(|e| e.to_failure())?;
+        // Before its time nobody may see what it reveals, and a terminal is no place for a secret.
+        let preview = (state != RevealState::Early).then_some(preview);
+        let check = match state {
+            RevealState::Early => "NO   its time has not come; the call is shown when it has",
+            RevealState::Due => "yes  it can be revealed now",
+            RevealState::Gone => "NO   the chain does not have it (any more)",
+        };
+        let shown = preview.as_ref().map(crate::register::previewed).unwrap_or_default();
+        text.push_str(&format!("the commit of block {}\n  {check}\n{shown}", commit.block));
+        all.push(serde_json::json!({ "committed_in": commit.block, "state": state, "preview": preview }));
+    }
+    if args.json { print_json(&all) } else { print(&text) }
 }
 
 fn read_weights(text: &str) -> Result<Vec<(Uid, u16)>, Failure> {

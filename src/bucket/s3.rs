@@ -44,7 +44,7 @@ pub struct Connections(SharedHttpClient);
 
 impl Default for Connections {
     fn default() -> Self {
-        let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
+        let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
         Self(aws_smithy_http_client::Builder::new().tls_provider(provider).build_https())
     }
 }

@@ -72,9 +72,13 @@ impl SubtensorClient {
     /// of them has the state for is asked of an archive.
     ///
     /// # Errors
-    /// As [`Self::connect`], if none answers.
+    /// As [`Self::connect`], if none answers; [`ChainError::NotSubtensor`] if it is a chain of another kind.
     pub async fn connect_to(endpoints: Endpoints) -> Result<Self, ChainError> {
         let link = Arc::new(Link::connect(endpoints.main).await?);
+        let runtime = link.at(link.head().await?).await?;
+        if runtime.metadata_ref().pallet_by_name("SubtensorModule").is_none() {
+            return Err(ChainError::NotSubtensor { endpoint: link.endpoint.clone() });
+        }
         Ok(Self { link, archive: Arc::new(Archive::new(endpoints.archive)), turns: Arc::default() })
     }
 
@@ -106,7 +110,7 @@ impl SubtensorClient {
         at: Option<Block>,
         source: Option<MetagraphSource>,
     ) -> Result<Metagraph, ChainError> {
-        metagraph::metagraph(&self.link, &self.reader(at).await?, netuid, mechanism, source).await
+        metagraph::metagraph(&self.reader(at).await?, netuid, mechanism, source).await
     }
 
     /// The connection, for what else asks through it.
@@ -122,6 +126,16 @@ impl SubtensorClient {
                 None => Err(error),
             },
             reader => reader,
+        }
+    }
+
+    /// The connection that has the states from a block on: the node's, or an archive's where the node has thrown them
+    /// away.
+    pub(super) async fn with_states_from(&self, block: Block) -> Result<&Link, ChainError> {
+        let head = self.link.locate(Some(block)).await?;
+        match Reader::new(&self.link, head).await {
+            Err(error @ ChainError::Pruned { .. }) => self.archive.link().await?.ok_or(error),
+            reader => reader.map(|_| self.link()),
         }
     }
 
@@ -194,7 +208,7 @@ impl Chain for SubtensorClient {
     }
 
     async fn metagraph(&self, netuid: NetUid, at: Option<Block>) -> Result<Metagraph, ChainError> {
-        metagraph::metagraph(&self.link, &self.reader(at).await?, netuid, 0, None).await
+        metagraph::metagraph(&self.reader(at).await?, netuid, 0, None).await
     }
 
     async fn hyperparameters(&self, netuid: NetUid) -> Result<Hyperparameters, ChainError> {
@@ -237,7 +251,7 @@ impl Chain for SubtensorClient {
         to: Block,
         validator: Option<Uid>,
     ) -> Result<Vec<WeightSetting>, ChainError> {
-        history::weights(&self.link, netuid, from, to, validator).await
+        history::weights(self, netuid, from, to, validator).await
     }
 
     async fn commit(

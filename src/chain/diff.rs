@@ -128,22 +128,7 @@ mod tests {
     use super::*;
 
     fn neuron(uid: Uid, hotkey: u8, stake: u64) -> Neuron {
-        Neuron {
-            uid,
-            hotkey: AccountId::new([hotkey; 32]),
-            coldkey: AccountId::new([0; 32]),
-            stake,
-            active: true,
-            validator_permit: false,
-            consensus: 0,
-            incentive: 0,
-            dividends: 0,
-            validator_trust: 0,
-            emission: 0,
-            last_update: 0,
-            block_at_registration: 0,
-            details: None,
-        }
+        Neuron { hotkey: AccountId::new([hotkey; 32]), ..Neuron::of_tests(uid, stake, false) }
     }
 
     fn metagraph(block: Block, neurons: Vec<Neuron>) -> Metagraph {

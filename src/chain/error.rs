@@ -2,7 +2,7 @@
 
 use crate::{
     wallet::AccountId,
-    window::{Block, NetUid},
+    window::{Block, NetUid, Uid},
 };
 
 use super::refusal;
@@ -52,6 +52,12 @@ pub enum ChainError {
         request: String,
         /// The node's words.
         reason: String,
+    },
+    /// A chain of another kind: its runtime has no subnets.
+    #[error("{endpoint} serves a chain without subnets: it is not Bittensor's")]
+    NotSubtensor {
+        /// The endpoint.
+        endpoint: String,
     },
     /// The endpoint now serves a chain with another genesis block.
     #[error("{endpoint} serves another chain than before")]
@@ -146,6 +152,12 @@ pub enum ChainError {
         /// What happened to it.
         reason: String,
     },
+    /// UIDs to which a commit gives weight are no longer those that they were. Nothing was sent.
+    #[error("{}", moved(uids))]
+    UidsChanged {
+        /// UID, whose it was at the commit, and whose it is now, if it still is anybody's.
+        uids: Vec<(Uid, AccountId, Option<AccountId>)>,
+    },
     /// The arguments break a rule of the chain that is checked here, before anything is sent.
     #[error("{call} cannot be sent: {reason}")]
     Invalid {
@@ -154,6 +166,15 @@ pub enum ChainError {
         /// The rule.
         reason: String,
     },
+}
+
+/// Which UIDs have changed, for messages.
+fn moved(uids: &[(Uid, AccountId, Option<AccountId>)]) -> String {
+    let one = |(uid, before, now): &(Uid, AccountId, Option<AccountId>)| match now {
+        Some(now) => format!("UID {uid} was {before} at the commit and is {now} now"),
+        None => format!("UID {uid} was {before} at the commit and is gone now"),
+    };
+    uids.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// Rao as TAO, for messages.
@@ -175,6 +196,12 @@ impl ChainError {
                 "try again, or use another endpoint with --network"
             }
             Self::Node { .. } => "the node's own words say what it lacks; another endpoint may have it",
+            Self::NotSubtensor { .. } => {
+                "check --network: use local, test, finney, archive, or an endpoint of a Bittensor node"
+            }
+            Self::UidsChanged { .. } => {
+                "set new weights; or give `--changed-too` to reveal these as they are, whoever holds the UIDs now"
+            }
             Self::OtherChain { .. } => "restart this program if the development chain was started anew",
             Self::Closed => "restart this program",
             Self::NoSuchBlock { .. } => "the number is beyond the newest final block",
@@ -226,6 +253,7 @@ impl ChainError {
                 | Self::TooSoon { .. }
                 | Self::TooDear { .. }
                 | Self::Reshaped { .. }
+                | Self::UidsChanged { .. }
                 | Self::Invalid { .. }
         )
     }

@@ -14,7 +14,6 @@ use super::{
     ChainError, SubtensorClient, WeightEvent, WeightSetting,
     commits::{Commits, Name, Pending, Waiting},
     happened::{Content, Happened, content},
-    link::Link,
     metagraph::theirs,
     range::Blocks,
     story::{Ended, Known, revealed, story},
@@ -69,13 +68,13 @@ impl SubtensorClient {
     ///
     /// # Errors
     /// As every reading method of [`super::Chain`]; [`ChainError::NoSuchBlock`] if the first block is not there,
-    /// [`ChainError::Pruned`] if the node has thrown the states away: that of the block before the first is
-    /// needed too.
+    /// [`ChainError::Pruned`] if the node has thrown the states away, that of the block before the first included,
+    /// and there is no archive to ask instead.
     pub fn weight_events(
         &self,
         query: HistoryQuery,
     ) -> impl Stream<Item = Result<HistoryPart, ChainError>> + Send + '_ {
-        parts(self.link(), query)
+        parts(self, query)
     }
 
     /// Every setting of weights in `from..=to`, found by looking at every block: slow, and what the quick way is
@@ -96,28 +95,30 @@ impl SubtensorClient {
 
 /// Every setting in `from..=to`, oldest first.
 pub(super) async fn weights(
-    link: &Link,
+    client: &SubtensorClient,
     netuid: NetUid,
     from: Block,
     to: Block,
     validator: Option<Uid>,
 ) -> Result<Vec<WeightSetting>, ChainError> {
     let query = HistoryQuery { validator, ..HistoryQuery::new(netuid, from, to) };
-    let parts: Vec<HistoryPart> = parts(link, query).try_collect().await?;
+    let parts: Vec<HistoryPart> = parts(client, query).try_collect().await?;
     Ok(weight_event::settings(parts.into_iter().flat_map(|part| part.events).collect()))
 }
 
 fn parts(
-    link: &Link,
+    client: &SubtensorClient,
     query: HistoryQuery,
 ) -> impl Stream<Item = Result<HistoryPart, ChainError>> + Send + '_ {
     let begin = async move {
-        let newest = link.head().await?.number;
+        let newest = client.link().head().await?.number;
         if query.from > newest {
             return Err(ChainError::NoSuchBlock { block: query.from });
         }
         // The genesis block has no events, and there is no state before it.
         let (from, to) = (query.from.max(1), query.to.min(newest));
+        // Nodes throw old states away first: who has the oldest one has them all.
+        let link = if from <= to { client.with_states_from(from - 1).await? } else { client.link() };
         let blocks = std::sync::Arc::new(Blocks::new(link, query.netuid));
         if from <= to {
             // Where both ends have one runtime, so has everything between.

@@ -6,8 +6,8 @@ use subxt::{ext::scale_value::Value, utils::AccountId32};
 use templar_metadata::api;
 
 use super::{
-    ChainError, Head, Hyperparameters, Metagraph, MetagraphSource, Neuron, commitment, link::Link,
-    metagraph_api, metagraph_storage, read::Reader, touches::MECHANISM,
+    ChainError, Head, Hyperparameters, Metagraph, MetagraphSource, Neuron, commitment, metagraph_api,
+    metagraph_storage, read::Reader, touches::MECHANISM,
 };
 use crate::{
     wallet::AccountId,
@@ -54,14 +54,13 @@ async fn hotkeys(reader: &Reader<'_>, netuid: NetUid, n: u16) -> Result<Vec<Acco
 
 /// The neurons of a subnet's mechanism: by the runtime's interface, or from storage where that does not answer.
 pub(super) async fn metagraph(
-    link: &Link,
     reader: &Reader<'_>,
     netuid: NetUid,
     mechanism: u8,
     source: Option<MetagraphSource>,
 ) -> Result<Metagraph, ChainError> {
     if source != Some(MetagraphSource::Storage) {
-        let cannot = match metagraph_api::metagraph(link, reader, netuid, mechanism).await {
+        let cannot = match metagraph_api::metagraph(reader, netuid, mechanism).await {
             Err(e @ (ChainError::Missing { .. } | ChainError::Decode { .. } | ChainError::Node { .. })) => e,
             answer => return answer,
         };

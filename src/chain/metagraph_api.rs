@@ -10,7 +10,6 @@ use super::{
     ChainError, Head, Metagraph, MetagraphSource, Neuron, NeuronDetails, SubnetDetails,
     details::moving_price,
     fields::{Fields, account, number, option, text},
-    link::Link,
     metagraph::{stake_weight, theirs},
     metagraph_storage::axon,
     read::Reader,
@@ -24,7 +23,6 @@ const TRAIT: &str = "SubnetInfoRuntimeApi";
 /// # Errors
 /// [`ChainError::Missing`] and [`ChainError::Decode`] if the runtime has no such call or answers otherwise.
 pub(super) async fn metagraph(
-    link: &Link,
     reader: &Reader<'_>,
     netuid: NetUid,
     mechanism: u8,
@@ -42,6 +40,7 @@ pub(super) async fn metagraph(
     let found = found.ok_or_else(|| ChainError::Missing { item: item.clone() })?;
     let function = format!("{TRAIT}_{method}");
     let at = Some(H256(reader.head.hash));
+    let link = reader.link;
     let answer = link.ask("state_call", || link.rpc.state_call(&function, Some(&arguments), at)).await;
     let answer = answer.map_err(|e| link.at_block(reader.head.number, e))?;
     let value = Value::<()>::decode_as_type(&mut answer.as_slice(), found.output_ty(), metadata.types())

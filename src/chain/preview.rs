@@ -9,7 +9,7 @@ use subxt::{
 };
 
 use super::{
-    ChainError, Plan, WeightsOrder,
+    ChainError, Plan, SaltedCommit, WeightsOrder,
     client::SubtensorClient,
     interface::{self, Item},
     link::Config,
@@ -101,6 +101,57 @@ impl SubtensorClient {
     ) -> Result<Preview, ChainError> {
         let reader = self.reader(None).await?;
         self.preview(super::registration::payment(&reader, netuid, hotkey, limit), coldkey).await
+    }
+
+    /// What a registration by proof of work would sign: the call with work of zeros, and how many tries the real
+    /// work takes on average.
+    ///
+    /// # Errors
+    /// [`ChainError::Missing`] where the runtime has no such thing.
+    pub async fn preview_register_by_work(
+        &self,
+        netuid: NetUid,
+        hotkey: &AccountId,
+        coldkey: &AccountId,
+    ) -> Result<(u64, Preview), ChainError> {
+        let (difficulty, payload) = self.unworked_slot(netuid, hotkey, coldkey).await?;
+        Ok((difficulty, self.preview(payload, coldkey).await?))
+    }
+
+    /// What [`Chain::faucet`](super::Chain::faucet) would sign, with work of zeros, and the tries that the real work
+    /// takes on average.
+    ///
+    /// # Errors
+    /// [`ChainError::Missing`] where the runtime has no such thing.
+    pub async fn preview_faucet(&self, coldkey: &AccountId) -> Result<(u64, Preview), ChainError> {
+        let (difficulty, payload) = self.unworked_tao().await?;
+        Ok((difficulty, self.preview(payload, coldkey).await?))
+    }
+
+    /// What [`Chain::commit`](super::Chain::commit) would sign.
+    ///
+    /// # Errors
+    /// Those of reading, and [`ChainError::Invalid`] for fields that are no commitment.
+    pub async fn preview_commit(
+        &self,
+        netuid: NetUid,
+        fields: &[Vec<u8>],
+        hotkey: &AccountId,
+    ) -> Result<Preview, ChainError> {
+        self.preview(super::commitment::call(netuid, fields)?, hotkey).await
+    }
+
+    /// What [`Chain::reveal_weights`](super::Chain::reveal_weights) would sign.
+    ///
+    /// # Errors
+    /// Those of reading, and [`ChainError::UidsChanged`].
+    pub async fn preview_reveal(
+        &self,
+        commit: &SaltedCommit,
+        hotkey: &AccountId,
+    ) -> Result<Preview, ChainError> {
+        self.unmoved(commit).await?;
+        self.preview(commit.payload(), hotkey).await
     }
 
     async fn preview<P: Payload>(&self, payload: P, signer: &AccountId) -> Result<Preview, ChainError> {

@@ -30,7 +30,7 @@ const CONCURRENT: usize = 8;
 
 /// Storage as it stood at one block.
 pub(super) struct Reader<'a> {
-    link: &'a Link,
+    pub(super) link: &'a Link,
     pub(super) at: AtBlock,
     pub(super) head: Head,
 }

@@ -103,6 +103,9 @@ pub(crate) fn hint(name: &str) -> &'static str {
         "CommitRevealEnabled" => {
             "this subnet takes weights by commit and reveal only; its owner can turn that off"
         }
+        "UidVecContainInvalidOne" => {
+            "a UID is not in use, or not any more: `templar metagraph` shows who is there; set new weights"
+        }
         "IncorrectWeightVersionKey" => "the subnet asks for newer weights: update templar",
         "AdminActionProhibitedDuringWeightsWindow" => "try again after the subnet's next epoch",
         "SpaceLimitExceeded" => "this hotkey has committed too much in this epoch: wait for the next",

@@ -112,12 +112,8 @@ impl SubtensorClient {
     ) -> Result<Uid, ChainError> {
         loop {
             let reader = self.reader(None).await?;
-            let newer = has(&reader.at, "pow_register");
-            if !newer && (has(&reader.at, "register_limit") || !has(&reader.at, "register")) {
-                return Err(ChainError::Missing { item: "registration by proof of work".to_owned() });
-            }
-            let difficulty = subxt::storage::dynamic::<(u16,), u64>(PALLET, "Difficulty");
-            let difficulty = reader.read(difficulty, (netuid,)).await?.unwrap_or(u64::MAX);
+            let newer = takes_work(&reader.at)?;
+            let difficulty = difficulty(&reader, netuid).await?;
             let Head { number: block, hash } = reader.head;
             let puzzle = if newer {
                 Puzzle::Registration {
@@ -130,20 +126,9 @@ impl SubtensorClient {
                 Puzzle::Key { block: hash, key: hotkey.clone() }
             };
             let Some(found) = self.solve(puzzle, difficulty, block, search).await? else { continue };
-            let work = ("work", Value::from_bytes(found.seal));
-            let (netuid, nonce) = (("netuid", number(netuid)), ("nonce", number(found.nonce)));
-            let hotkey = ("hotkey", key(hotkey));
-            let settled = if newer {
-                let arguments = [netuid, ("work_block", number(block)), nonce, work, hotkey];
-                let payload = subxt::tx::dynamic(PALLET, "pow_register", Composite::named(arguments));
-                self.submit("pow_register", payload, coldkey).await
-            } else {
-                let owner = ("coldkey", key(&coldkey.account()));
-                let arguments = [netuid, ("block_number", number(block)), nonce, work, hotkey, owner];
-                let payload = subxt::tx::dynamic(PALLET, "register", Composite::named(arguments));
-                self.submit("register", payload, coldkey).await
-            };
-            match settled {
+            let call = if newer { "pow_register" } else { "register" };
+            let payload = worked_slot(newer, netuid, hotkey, &coldkey.account(), block, &found);
+            match self.submit(call, payload, coldkey).await {
                 // The block was too old, or the difficulty rose, when it came in.
                 Err(ChainError::Refused { name, .. }) if is_stale(&name) => {}
                 settled => return slot(&settled?),
@@ -159,22 +144,36 @@ impl SubtensorClient {
     ) -> Result<super::Included, ChainError> {
         loop {
             let reader = self.reader(None).await?;
-            if !has(&reader.at, "faucet") {
-                return Err(ChainError::Missing {
-                    item: "faucet; only development chains have one".to_owned(),
-                });
-            }
+            gives_tao(&reader.at)?;
             let Head { number: block, hash } = reader.head;
             let puzzle = Puzzle::Key { block: hash, key: coldkey.account() };
             let Some(found) = self.solve(puzzle, FAUCET_DIFFICULTY, block, search).await? else { continue };
-            let (nonce, work) = (("nonce", number(found.nonce)), ("work", Value::from_bytes(found.seal)));
-            let arguments = [("block_number", number(block)), nonce, work];
-            let payload = subxt::tx::dynamic(PALLET, "faucet", Composite::named(arguments));
-            match self.submit("faucet", payload, coldkey).await {
+            match self.submit("faucet", worked_tao(block, &found), coldkey).await {
                 Err(ChainError::Refused { name, .. }) if is_stale(&name) => {}
                 settled => return Ok(settled?.included),
             }
         }
+    }
+
+    /// The difficulty of a slot's work, and the call that would hand it in.
+    pub(super) async fn unworked_slot(
+        &self,
+        netuid: NetUid,
+        hotkey: &AccountId,
+        coldkey: &AccountId,
+    ) -> Result<(u64, DynamicPayload<Composite<()>>), ChainError> {
+        let reader = self.reader(None).await?;
+        let newer = takes_work(&reader.at)?;
+        let difficulty = difficulty(&reader, netuid).await?;
+        let payload = worked_slot(newer, netuid, hotkey, coldkey, reader.head.number, &Solution::default());
+        Ok((difficulty, payload))
+    }
+
+    /// The difficulty of the faucet's work, and the call that would hand it in.
+    pub(super) async fn unworked_tao(&self) -> Result<(u64, DynamicPayload<Composite<()>>), ChainError> {
+        let reader = self.reader(None).await?;
+        gives_tao(&reader.at)?;
+        Ok((FAUCET_DIFFICULTY, worked_tao(reader.head.number, &Solution::default())))
     }
 
     /// Searches on threads of its own; `None` when the block has become too old.
@@ -203,6 +202,53 @@ impl SubtensorClient {
             }
         }
     }
+}
+
+/// Whether the runtime takes work by the newer call.
+fn takes_work(at: &AtBlock) -> Result<bool, ChainError> {
+    let newer = has(at, "pow_register");
+    if !newer && (has(at, "register_limit") || !has(at, "register")) {
+        return Err(ChainError::Missing { item: "registration by proof of work".to_owned() });
+    }
+    Ok(newer)
+}
+
+fn gives_tao(at: &AtBlock) -> Result<(), ChainError> {
+    let missing = || ChainError::Missing { item: "faucet; only development chains have one".to_owned() };
+    has(at, "faucet").then_some(()).ok_or_else(missing)
+}
+
+async fn difficulty(reader: &Reader<'_>, netuid: NetUid) -> Result<u64, ChainError> {
+    let difficulty = subxt::storage::dynamic::<(u16,), u64>(PALLET, "Difficulty");
+    Ok(reader.read(difficulty, (netuid,)).await?.unwrap_or(u64::MAX))
+}
+
+/// The call that hands in the work for a slot.
+fn worked_slot(
+    newer: bool,
+    netuid: NetUid,
+    hotkey: &AccountId,
+    coldkey: &AccountId,
+    block: Block,
+    found: &Solution,
+) -> DynamicPayload<Composite<()>> {
+    let work = ("work", Value::from_bytes(found.seal));
+    let (netuid, nonce) = (("netuid", number(netuid)), ("nonce", number(found.nonce)));
+    let hotkey = ("hotkey", key(hotkey));
+    if newer {
+        let arguments = [netuid, ("work_block", number(block)), nonce, work, hotkey];
+        subxt::tx::dynamic(PALLET, "pow_register", Composite::named(arguments))
+    } else {
+        let arguments =
+            [netuid, ("block_number", number(block)), nonce, work, hotkey, ("coldkey", key(coldkey))];
+        subxt::tx::dynamic(PALLET, "register", Composite::named(arguments))
+    }
+}
+
+/// The call that hands in the work for the faucet.
+fn worked_tao(block: Block, found: &Solution) -> DynamicPayload<Composite<()>> {
+    let (nonce, work) = (("nonce", number(found.nonce)), ("work", Value::from_bytes(found.seal)));
+    subxt::tx::dynamic(PALLET, "faucet", Composite::named([("block_number", number(block)), nonce, work]))
 }
 
 struct StopOnDrop(Arc<AtomicBool>);

@@ -13,9 +13,12 @@ use subxt::{
     tx::DynamicPayload,
 };
 
+use templar_metadata::api;
+
 use super::{
     ChainError, Included,
     client::SubtensorClient,
+    metagraph::ours,
     timelock::{self, COMMIT_REVEAL_VERSION, MAX_COMMIT_BYTES, WeightCommit},
 };
 use crate::{
@@ -72,6 +75,10 @@ pub struct SaltedCommit {
     pub hash: [u8; 32],
     /// The block that the commit is in.
     pub block: Block,
+    /// Whose each UID was at the commit, in the order of the weights. Empty where that is not to be compared when
+    /// it is revealed.
+    #[serde(default)]
+    pub hotkeys: Vec<AccountId>,
 }
 
 /// Where a salted commit stands.
@@ -210,9 +217,16 @@ impl SubtensorClient {
             }
             Way::Salted => {
                 let salt = new_salt();
+                let keys = self.holders(order).await?;
+                let gone = || ChainError::Refused {
+                    call: "commit_weights",
+                    name: "UidVecContainInvalidOne".to_owned(),
+                };
+                let hotkeys = keys.into_iter().collect::<Option<_>>().ok_or_else(gone)?;
                 let hash = order.hash(&signer.account(), &salt);
                 let included = self.submit("commit_weights", order.salted(hash), signer).await?.included;
-                let salted = SaltedCommit { order: order.clone(), salt, hash, block: included.block };
+                let salted =
+                    SaltedCommit { order: order.clone(), salt, hash, block: included.block, hotkeys };
                 Ok(given(included, None, None, Some(salted)))
             }
         }
@@ -232,8 +246,41 @@ impl SubtensorClient {
         commit: &SaltedCommit,
         signer: &Keypair,
     ) -> Result<Included, ChainError> {
-        let payload = commit.order.reveal(&commit.salt);
-        Ok(self.submit("reveal_weights", payload, signer).await?.included)
+        self.unmoved(commit).await?;
+        Ok(self.submit("reveal_weights", commit.payload(), signer).await?.included)
+    }
+
+    /// Whose the UIDs of an order are now.
+    async fn holders(&self, order: &WeightsOrder) -> Result<Vec<Option<AccountId>>, ChainError> {
+        let reader = self.reader(None).await?;
+        let address = api::storage().subtensor_module().keys();
+        let slots = reader.slots(&address, order.weights.iter().map(|(uid, _)| (order.netuid, *uid)))?;
+        let values = reader.fetch(slots.iter().map(|slot| slot.key())).await?;
+        // The default of a slot that nobody has is an account too.
+        let held = slots.iter().map(|slot| match values.bytes(slot.key()) {
+            Some(_) => Ok(reader.get(&values, slot)?.map(ours)),
+            None => Ok(None),
+        });
+        held.collect()
+    }
+
+    /// That every UID still is whose it was when it was committed to.
+    pub(super) async fn unmoved(&self, commit: &SaltedCommit) -> Result<(), ChainError> {
+        if commit.hotkeys.is_empty() {
+            return Ok(());
+        }
+        let held = self.holders(&commit.order).await?.into_iter().zip(&commit.hotkeys);
+        let uids =
+            commit.order.weights.iter().zip(held).filter(|(_, (now, then))| now.as_ref() != Some(*then));
+        let uids: Vec<_> = uids.map(|((uid, _), (now, then))| (*uid, then.clone(), now)).collect();
+        if uids.is_empty() { Ok(()) } else { Err(ChainError::UidsChanged { uids }) }
+    }
+}
+
+impl SaltedCommit {
+    /// What reveals it.
+    pub(super) fn payload(&self) -> DynamicPayload<Composite<()>> {
+        self.order.reveal(&self.salt)
     }
 }
 

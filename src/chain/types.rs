@@ -242,12 +242,11 @@ pub(crate) mod hex_bytes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn neuron(uid: Uid, stake: u64, validator_permit: bool) -> Neuron {
+impl Neuron {
+    /// An active neuron whose keys are made of its slot and whose numbers are 0.
+    pub(crate) fn of_tests(uid: Uid, stake: u64, validator_permit: bool) -> Self {
         let key = AccountId::new([uid as u8; 32]);
-        Neuron {
+        Self {
             uid,
             hotkey: key.clone(),
             coldkey: key,
@@ -263,6 +262,15 @@ mod tests {
             block_at_registration: 0,
             details: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn neuron(uid: Uid, stake: u64, validator_permit: bool) -> Neuron {
+        Neuron::of_tests(uid, stake, validator_permit)
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub enum Puzzle {
 }
 
 /// A nonce and its seal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Solution {
     /// The nonce.
     pub nonce: u64,

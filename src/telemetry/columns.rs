@@ -1,15 +1,19 @@
 //! The score log as a table: one row for each record, flat columns.
 
-use super::{
-    parquet::{self, Column, Values},
-    score_log::LoggedWindow,
+use super::score_log::LoggedWindow;
+use crate::{
+    gauntlet::{
+        Hotkey, ScoreRecord,
+        loss_score::Losses,
+        penalty::Penalty,
+        record::{Judged, OverlapRecord},
+        stage1::Stage1,
+    },
+    report::parquet::{Group, file, optional, required},
 };
-use crate::gauntlet::{
-    Hotkey, ScoreRecord,
-    loss_score::Losses,
-    penalty::Penalty,
-    record::{Judged, OverlapRecord},
-    stage1::Stage1,
+use parquet::{
+    data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type},
+    errors::ParquetError,
 };
 
 /// One record and whose it is.
@@ -130,7 +134,10 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// The records of some windows as a Parquet file.
-pub fn to_parquet(windows: &[LoggedWindow]) -> Vec<u8> {
+///
+/// # Errors
+/// What the writer says, which does not happen for what a log can hold.
+pub fn to_parquet(windows: &[LoggedWindow]) -> Result<Vec<u8>, ParquetError> {
     let rows: Vec<Row> = windows
         .iter()
         .flat_map(|window| {
@@ -138,23 +145,39 @@ pub fn to_parquet(windows: &[LoggedWindow]) -> Vec<u8> {
             window.records.iter().map(move |record| Row { validator, run, record })
         })
         .collect();
-    // Numbers of a log are windows and counts: none comes near the 2^63 from which Parquet's would be negative.
-    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let some = |value: fn(&Row) -> u64| rows.iter().map(|r| Some(count(value(r)))).collect();
-    let columns = COLUMNS.iter().map(|(name, value)| {
-        let nullable = matches!(value, MaybeCount(_) | MaybeNumber(_) | MaybeText(_));
-        let values = match value {
-            Count(of) => Values::Integers(some(*of)),
-            MaybeCount(of) => Values::Integers(rows.iter().map(|r| of(r).map(count)).collect()),
-            Number(of) => Values::Numbers(rows.iter().map(|r| Some(of(r))).collect()),
-            MaybeNumber(of) => Values::Numbers(rows.iter().map(of).collect()),
-            Flag(of) => Values::Flags(rows.iter().map(|r| Some(of(r))).collect()),
-            Text(of) => Values::Texts(rows.iter().map(|r| Some(of(r))).collect()),
-            MaybeText(of) => Values::Texts(rows.iter().map(of).collect()),
+    file(&schema(), &rows, |group, rows| COLUMNS.iter().try_for_each(|(_, value)| write(group, rows, value)))
+}
+
+/// Parquet's message type of [`COLUMNS`].
+fn schema() -> String {
+    let field = |(name, value): &(&str, Value)| {
+        let kind = match value {
+            Count(_) => "required int64 NAME",
+            MaybeCount(_) => "optional int64 NAME",
+            Number(_) => "required double NAME",
+            MaybeNumber(_) => "optional double NAME",
+            Flag(_) => "required boolean NAME",
+            Text(_) => "required binary NAME (STRING)",
+            MaybeText(_) => "optional binary NAME (STRING)",
         };
-        Column { name, nullable, values }
-    });
-    parquet::write(&columns.collect::<Vec<_>>(), rows.len())
+        kind.replace("NAME", name) + ";"
+    };
+    format!("message scores {{ {} }}", COLUMNS.iter().map(field).collect::<String>())
+}
+
+fn write(group: &mut Group<'_, '_>, rows: &[Row<'_>], value: &Value) -> Result<(), ParquetError> {
+    // Counts of a log are windows and sequences: none comes near the 2^63 from which these would be negative.
+    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let text = |text: String| ByteArray::from(text.into_bytes());
+    match value {
+        Count(of) => required::<Int64Type>(group, rows.iter().map(|r| count(of(r)))),
+        MaybeCount(of) => optional::<Int64Type>(group, rows.iter().map(|r| of(r).map(count))),
+        Number(of) => required::<DoubleType>(group, rows.iter().map(of)),
+        MaybeNumber(of) => optional::<DoubleType>(group, rows.iter().map(of)),
+        Flag(of) => required::<BoolType>(group, rows.iter().map(of)),
+        Text(of) => required::<ByteArrayType>(group, rows.iter().map(|r| text(of(r)))),
+        MaybeText(of) => optional::<ByteArrayType>(group, rows.iter().map(|r| of(r).map(text))),
+    }
 }
 
 /// Windows as they were signed, one after the other: a log that can be read and checked again.
@@ -175,7 +198,7 @@ mod tests {
 
     #[test]
     fn an_empty_log_is_an_empty_table() {
-        let bytes = to_parquet(&[]);
+        let bytes = to_parquet(&[]).unwrap();
         assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
     }
 }

@@ -42,6 +42,11 @@ impl Node {
         Self::begin("B", port, dir, block)
     }
 
+    /// As [`Self::start_in`], with another time between blocks.
+    pub fn start_in_at_pace(era: &str, block: Duration) -> Self {
+        Self::begin(era, 0, None, block)
+    }
+
     fn begin(era: &str, port: u16, dir: Option<&Path>, block: Duration) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_templar"));
         command.args(["devchain", "--era", era, "--port", &port.to_string()]);

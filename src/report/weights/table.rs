@@ -1,22 +1,12 @@
 //! The history as a Parquet table: one row for each event.
 
-use std::sync::Arc;
-
 use parquet::{
-    basic::Compression,
-    data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type},
+    data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type},
     errors::ParquetError,
-    file::{
-        properties::WriterProperties,
-        writer::{SerializedFileWriter, SerializedRowGroupWriter},
-    },
-    schema::parser::parse_message_type,
 };
 
 use crate::chain::WeightEvent;
-
-/// Rows that are held together.
-const GROUP: usize = 1 << 16;
+use crate::report::parquet::{Group, column, file, optional, required};
 
 /// The columns. Names are a stable interface; the writer below follows their order.
 const SCHEMA: &str = "message weight_events {
@@ -42,64 +32,34 @@ const SCHEMA: &str = "message weight_events {
 /// # Errors
 /// What the writer says, which does not happen for what the chain can hold.
 pub fn to_parquet(events: &[WeightEvent]) -> Result<Vec<u8>, ParquetError> {
-    let mut file = Vec::new();
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-    let schema = Arc::new(parse_message_type(SCHEMA)?);
-    let mut writer = SerializedFileWriter::new(&mut file, schema, Arc::new(properties))?;
-    for events in events.chunks(GROUP) {
-        let mut group = writer.next_row_group()?;
-        rows(&mut group, events)?;
-        group.close()?;
-    }
-    writer.close()?;
-    Ok(file)
+    file(SCHEMA, events, rows)
 }
 
-fn rows<W: std::io::Write + Send>(
-    group: &mut SerializedRowGroupWriter<'_, W>,
-    events: &[WeightEvent],
-) -> Result<(), ParquetError> {
+fn rows(group: &mut Group<'_, '_>, events: &[WeightEvent]) -> Result<(), ParquetError> {
     let text = |text: &str| ByteArray::from(text);
     // No number of the chain comes near the 2^63 from which these would be negative.
     let long = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let hash = |bytes: &[u8]| text(&format!("0x{}", hex::encode(bytes)));
-    required::<ByteArrayType, _>(group, events.iter().map(|e| text(e.what.kind())))?;
-    required::<Int64Type, _>(group, events.iter().map(|e| long(e.block)))?;
-    required::<ByteArrayType, _>(group, events.iter().map(|e| hash(&e.hash)))?;
-    required::<Int64Type, _>(group, events.iter().map(|e| long(e.time_ms)))?;
-    required::<Int32Type, _>(group, events.iter().map(|e| e.netuid.into()))?;
-    required::<Int32Type, _>(group, events.iter().map(|e| e.mechanism.into()))?;
-    optional::<Int32Type, _>(group, events.iter().map(|e| e.validator_uid.map(i32::from)))?;
-    required::<ByteArrayType, _>(group, events.iter().map(|e| text(&e.hotkey.to_string())))?;
+    required::<ByteArrayType>(group, events.iter().map(|e| text(e.what.kind())))?;
+    required::<Int64Type>(group, events.iter().map(|e| long(e.block)))?;
+    required::<ByteArrayType>(group, events.iter().map(|e| hash(&e.hash)))?;
+    required::<Int64Type>(group, events.iter().map(|e| long(e.time_ms)))?;
+    required::<Int32Type>(group, events.iter().map(|e| e.netuid.into()))?;
+    required::<Int32Type>(group, events.iter().map(|e| e.mechanism.into()))?;
+    optional::<Int32Type>(group, events.iter().map(|e| e.validator_uid.map(i32::from)))?;
+    required::<ByteArrayType>(group, events.iter().map(|e| text(&e.hotkey.to_string())))?;
     let commits = || events.iter().map(|e| e.what.commit());
-    optional::<ByteArrayType, _>(group, commits().map(|c| c.map(|c| text(c.scheme.name()))))?;
-    optional::<Int64Type, _>(group, commits().map(|c| c.map(|c| long(c.block))))?;
-    optional::<ByteArrayType, _>(group, commits().map(|c| c.map(|c| hash(&c.hash))))?;
-    optional::<Int64Type, _>(group, commits().map(|c| c.and_then(|c| c.reveal_round).map(long)))?;
+    optional::<ByteArrayType>(group, commits().map(|c| c.map(|c| text(c.scheme.name()))))?;
+    optional::<Int64Type>(group, commits().map(|c| c.map(|c| long(c.block))))?;
+    optional::<ByteArrayType>(group, commits().map(|c| c.map(|c| hash(&c.hash))))?;
+    optional::<Int64Type>(group, commits().map(|c| c.and_then(|c| c.reveal_round).map(long)))?;
     lists(group, events, |(uid, _)| uid.into())?;
     lists(group, events, |(_, weight)| weight.into())
 }
 
-fn required<T: DataType, W: std::io::Write + Send>(
-    group: &mut SerializedRowGroupWriter<'_, W>,
-    values: impl Iterator<Item = T::T>,
-) -> Result<(), ParquetError> {
-    write::<T, W>(group, &values.collect::<Vec<_>>(), None, None)
-}
-
-/// A null is level 0, a value level 1.
-fn optional<T: DataType, W: std::io::Write + Send>(
-    group: &mut SerializedRowGroupWriter<'_, W>,
-    values: impl Iterator<Item = Option<T::T>>,
-) -> Result<(), ParquetError> {
-    let values: Vec<Option<T::T>> = values.collect();
-    let levels: Vec<i16> = values.iter().map(|value| value.is_some().into()).collect();
-    write::<T, W>(group, &values.into_iter().flatten().collect::<Vec<_>>(), Some(&levels), None)
-}
-
 /// A null is level 0, an empty list level 1, an element level 2; repetition 1 goes on with a list.
-fn lists<W: std::io::Write + Send>(
-    group: &mut SerializedRowGroupWriter<'_, W>,
+fn lists(
+    group: &mut Group<'_, '_>,
     events: &[WeightEvent],
     of: impl Fn((u16, u16)) -> i32,
 ) -> Result<(), ParquetError> {
@@ -117,19 +77,7 @@ fn lists<W: std::io::Write + Send>(
             }
         }
     }
-    write::<Int32Type, W>(group, &values, Some(&levels), Some(&repeated))
-}
-
-fn write<T: DataType, W: std::io::Write + Send>(
-    group: &mut SerializedRowGroupWriter<'_, W>,
-    values: &[T::T],
-    levels: Option<&[i16]>,
-    repeated: Option<&[i16]>,
-) -> Result<(), ParquetError> {
-    let none = || ParquetError::General("there are more columns than the schema has".to_owned());
-    let mut column = group.next_column()?.ok_or_else(none)?;
-    column.typed::<T>().write_batch(values, levels, repeated)?;
-    column.close()
+    column::<Int32Type>(group, &values, Some(&levels), Some(&repeated))
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
-"""Uses the development chain with Bittensor's own SDK, and prints what it saw as JSON.
+"""Uses a chain with Bittensor's own SDK, and prints what it saw as JSON.
 
-Arguments: the chain's address, and the subnet that the test made, in which `//Validator` may set weights.
+Arguments: the chain's address, the subnet, and what to do:
+  write   register //sdk-miner, commit, serve an axon, and set weights as the validator //validator
+  commit  commit weights as //validator, where the subnet asks for that
+  read    the metagraph and every commitment
 """
 
 import json
@@ -10,7 +13,7 @@ import tempfile
 import bittensor
 from bittensor_wallet import Wallet
 
-url, netuid = sys.argv[1], int(sys.argv[2])
+url, netuid, verb = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 folder = tempfile.mkdtemp()
 
 
@@ -21,8 +24,8 @@ def wallet(name, coldkey, hotkey):
     return made
 
 
-validator = wallet("validator", "//Bob", "//Validator")
-newcomer = wallet("newcomer", "//Charlie", "//Newcomer")
+validator = wallet("validator", "//Bob", "//validator")
+newcomer = wallet("newcomer", "//Charlie", "//sdk-miner")
 chain = bittensor.Subtensor(network=url)
 saw = {"block": chain.block, "netuids": list(chain.get_all_subnets_netuid())}
 
@@ -33,22 +36,26 @@ def note(name, answer):
         saw[name + "_message"] = str(getattr(answer, "message", answer))
 
 
-note(
-    "register",
-    chain.burned_register(wallet=newcomer, netuid=netuid, mev_protection=False),
-)
-note("commitment", chain.set_commitment(wallet=newcomer, netuid=netuid, data="hello"))
-note(
-    "weights",
-    chain.set_weights(
+def weigh(uids, weights):
+    return chain.set_weights(
         wallet=validator,
         netuid=netuid,
-        uids=[1, 2],
-        weights=[0.25, 1.0],
+        uids=uids,
+        weights=weights,
         wait_for_inclusion=True,
         wait_for_finalization=True,
-    ),
-)
+    )
+
+
+if verb == "write":
+    note("register", chain.burned_register(wallet=newcomer, netuid=netuid, mev_protection=False))
+    note("commitment", chain.set_commitment(wallet=newcomer, netuid=netuid, data="hello"))
+    axon = bittensor.Axon(wallet=newcomer, ip="127.0.0.1", port=8123, external_ip="8.8.4.4", external_port=8124)
+    note("axon", chain.serve_axon(netuid=netuid, axon=axon))
+    note("weights", weigh([1, 2], [0.25, 1.0]))
+elif verb == "commit":
+    note("weights", weigh([2, 3], [1.0, 0.5]))
+
 graph = chain.metagraph(netuid, lite=False)
 uid = chain.get_uid_for_hotkey_on_subnet(newcomer.hotkey.ss58_address, netuid)
 saw |= {
@@ -58,7 +65,8 @@ saw |= {
     "uid": uid,
     "W": [[float(weight) for weight in row] for row in graph.W],
     "permits": [bool(permit) for permit in graph.validator_permit],
-    "committed": chain.get_commitment(netuid, uid),
+    "last_update": [int(block) for block in graph.last_update],
+    "commitments": {str(key): str(value) for key, value in chain.get_all_commitments(netuid).items()},
     "tempo": chain.tempo(netuid),
     "hyperparameters": chain.get_subnet_hyperparameters(netuid).tempo,
     "name": chain.subnet(netuid).subnet_name,
