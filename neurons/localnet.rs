@@ -2,10 +2,8 @@
 //! they talk to each other only through the chain's RPC and the S3 API.
 
 use crate::{
-    cli::{Exit, Failure},
-    failure::ToFailure,
-    output::print,
-    setup,
+    cli::{Exit, Failure, output::print},
+    context,
 };
 use std::{path::PathBuf, time::Duration};
 use templar::{report::Report, wallet::Keypair};
@@ -35,8 +33,8 @@ pub struct Args {
     /// other data than its own. `none` for no saboteur.
     #[arg(long = "saboteur", value_name = "KIND:N", default_value = "noise:1")]
     pub saboteurs: Vec<Saboteurs>,
-    /// Text to train on: files or folders. By default the Rust sources and Markdown files of the
-    /// machine's cargo registry.
+    /// Text to train on: files or folders. By default the sources of some of this
+    /// program's dependencies, the same on every machine.
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
     /// Where logs, results and state go; must be empty or not exist. By default a new folder under
@@ -62,7 +60,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let mut processes = Processes::new(&plan);
     let outcome = tokio::select! {
         outcome = play(&args, &plan, &mut processes) => outcome,
-        () = setup::told_to_stop(false) => {
+        () = context::told_to_stop(false) => {
             processes.stop().await;
             return Err(Failure::new(Exit::Interrupted, "stopped before the last window")
                 .hint(format!("logs and what was trained so far are in {}", plan.dir.display())));
@@ -71,7 +69,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let shown = outcome.and_then(|report| show(&args, &plan, &report).map(|()| report));
     if let (true, Ok(report)) = (args.keep, &shown) {
         eprintln!("{}", kept(&plan, report));
-        setup::told_to_stop(false).await;
+        context::told_to_stop(false).await;
     }
     processes.stop().await;
     shown.map(drop)
@@ -80,7 +78,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 fn show(args: &Args, plan: &Plan, report: &Report) -> Result<(), Failure> {
     outcome::write(plan, report)?;
     if args.json {
-        return print(&report.to_json().map_err(|e| e.to_failure())?);
+        return print(&report.to_json()?);
     }
     print(&report.table())?;
     eprintln!("report, logs and the loss curve are in {}", plan.dir.display());
@@ -110,13 +108,13 @@ async fn play(args: &Args, plan: &Plan, processes: &mut Processes) -> Result<Rep
     processes.start_storage(plan).await?;
     let client = plan.connect().await?;
     progress.stage("creating the subnet: registering, funding and staking");
-    let alice = Keypair::from_uri("//Alice").map_err(|e| e.to_failure())?;
-    chain::set_up(client.as_ref(), plan, &alice).await.map_err(|e| e.to_failure())?;
+    let alice = Keypair::from_uri("//Alice")?;
+    chain::set_up(client.as_ref(), plan, &alice).await?;
     progress.stage("starting the neurons");
     processes.start_neurons(plan)?;
     watch::until_the_end(client.as_ref(), plan, processes, &progress).await?;
     progress.stage("waiting for the chain to pay for the last weights");
-    chain::next_epoch(client.as_ref(), plan, Duration::from_secs(60)).await.map_err(|e| e.to_failure())?;
+    chain::next_epoch(client.as_ref(), plan, Duration::from_secs(60)).await?;
     let report = outcome::read(client.as_ref(), plan).await?;
     progress.done();
     Ok(report)

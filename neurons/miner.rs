@@ -2,8 +2,7 @@
 
 use crate::{
     cli::Failure,
-    failure::ToFailure,
-    setup::{self, NodeArgs, Ready, Role},
+    context::{self, NodeArgs, Ready, Role},
 };
 use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 use templar::{compress::Demo, gradient, node::NodeError, train, window::Window};
@@ -27,15 +26,15 @@ const KEPT_WINDOWS: u64 = 100;
 /// Runs until the run's last window, or until it is told to stop.
 pub async fn run(args: Args) -> Result<(), Failure> {
     if args.node.dry_run {
-        return setup::dry_run(&args.node, Role::Miner).await;
+        return context::dry_run(&args.node, Role::Miner).await;
     }
     let work = async {
-        let ready = setup::prepare(&args.node, Role::Miner).await?;
-        Miner::new(ready, args.sabotage).mine().await.map_err(|e| e.to_failure())
+        let ready = context::prepare(&args.node, Role::Miner).await?;
+        Miner::new(ready, args.sabotage).mine().await.map_err(Failure::from)
     };
     tokio::select! {
         result = work => result,
-        () = setup::told_to_stop(args.node.exit_with_parent) => Ok(()),
+        () = context::told_to_stop(args.node.exit_with_parent) => Ok(()),
     }
 }
 
@@ -72,7 +71,7 @@ impl Miner {
     async fn mine(&mut self) -> Result<(), NodeError> {
         loop {
             match self.windows().await {
-                Err(error) if error.is_transient() => setup::pause(&error).await,
+                Err(error) if error.is_transient() => context::pause(&error).await,
                 result => return result,
             }
         }

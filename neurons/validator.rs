@@ -2,8 +2,7 @@
 
 use crate::{
     cli::Failure,
-    failure::ToFailure,
-    setup::{self, NodeArgs, Ready, Role},
+    context::{self, NodeArgs, Ready, Role},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,9 +26,6 @@ mod state;
 
 use state::State;
 
-/// Version of the scoring rules, as `set_weights` carries it: major * 10^6 + minor * 10^3 + patch.
-pub const VERSION_KEY: u64 = 1_000;
-
 /// Flags of `templar validator`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -40,16 +36,16 @@ pub struct Args {
 /// Runs until the run's last window, or until it is told to stop.
 pub async fn run(args: Args) -> Result<(), Failure> {
     if args.node.dry_run {
-        return setup::dry_run(&args.node, Role::Validator).await;
+        return context::dry_run(&args.node, Role::Validator).await;
     }
     let work = async {
-        let ready = setup::prepare(&args.node, Role::Validator).await?;
-        let mut validator = Validator::new(ready).map_err(|e| e.to_failure())?;
-        validator.judge_windows().await.map_err(|e| e.to_failure())
+        let ready = context::prepare(&args.node, Role::Validator).await?;
+        let mut validator = Validator::new(ready)?;
+        validator.judge_windows().await.map_err(Failure::from)
     };
     tokio::select! {
         result = work => result,
-        () = setup::told_to_stop(args.node.exit_with_parent) => Ok(()),
+        () = context::told_to_stop(args.node.exit_with_parent) => Ok(()),
     }
 }
 
@@ -77,7 +73,7 @@ impl Validator {
             }
             match self.window(window).await {
                 Err(error) if error.is_transient() => {
-                    setup::pause(&error).await;
+                    context::pause(&error).await;
                     // What could not be published then is not lost.
                     if let Err(error) = self.state.publish_newest(&self.ready).await {
                         tracing::warn!(%error, "the newest scores are not published yet");
@@ -242,7 +238,8 @@ impl Validator {
             return;
         }
         let (identity, peers) = (&self.ready.identity, weights.len());
-        let order = WeightsOrder { netuid: identity.netuid, mechanism: 0, weights, version_key: VERSION_KEY };
+        let order =
+            WeightsOrder { netuid: identity.netuid, mechanism: 0, weights, version_key: node::VERSION_KEY };
         match identity.chain.give_weights(&order, &identity.hotkey).await {
             Ok(given) => {
                 let (block, way, opens_at) = (given.included.block, given.way, given.opens_at);

@@ -48,9 +48,12 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
-    /// There is no cargo registry on this machine.
-    #[error("there is no text to train on by default: the cargo registry is empty")]
-    NoRegistry,
+    /// What the default text is made of is not on this machine.
+    #[error("there is no text to train on by default: cargo's registry on this machine has no {missing}")]
+    NoRegistry {
+        /// The first folder that is missing.
+        missing: String,
+    },
     /// The corpus' manifest cannot be understood.
     #[error("{} is not a corpus manifest", path.display())]
     Manifest {
@@ -97,7 +100,9 @@ impl DataError {
             Self::NotText { .. } => {
                 "Name text files only; in a folder, other files are left out by themselves."
             }
-            Self::NoRegistry => "Name text files or folders with --data.",
+            Self::NoRegistry { .. } => {
+                "Name text files or folders with --data, or run `cargo fetch` in a clone of this program."
+            }
             Self::Manifest { .. } | Self::Differs { .. } => "Prepare the corpus again.",
             Self::Unknown { .. } => "Use a newer version of this program, or prepare the corpus again.",
             Self::TooSmall { .. } => "Add text, or hold fewer sequences out in the run manifest.",

@@ -11,6 +11,7 @@ pub mod judge;
 mod publish;
 mod replay;
 mod replica;
+pub mod salted_commits;
 mod scores;
 mod view;
 
@@ -32,6 +33,9 @@ use crate::{
     window::NetUid,
 };
 use std::sync::Arc;
+
+/// Version of the scoring rules, as `set_weights` carries it: major * 10^6 + minor * 10^3 + patch.
+pub const VERSION_KEY: u64 = 1_000;
 
 /// Who a node is and what it works on; does not change while it runs.
 #[derive(Clone)]

@@ -3,7 +3,6 @@
 use super::plan::{Kind, Neuron, Plan};
 use crate::{
     cli::{Exit, Failure},
-    failure::ToFailure,
     validator::publish::Progress,
 };
 use std::collections::BTreeMap;
@@ -24,12 +23,12 @@ const MAX_BYTES: u64 = 4 << 20;
 pub async fn read(chain: &dyn Chain, plan: &Plan) -> Result<Report, Failure> {
     let keys = RunKeys::new(plan.manifest.run_id());
     let leader = plan.bucket(plan.leader())?;
-    let progress = leader.get(&keys.progress(), MAX_BYTES).await.map_err(|e| e.to_failure())?;
+    let progress = leader.get(&keys.progress(), MAX_BYTES).await?;
     let progress: Progress = serde_json::from_slice(&progress.bytes)
         .map_err(|e| Failure::new(Exit::Data, format!("the leader's progress is unreadable: {e}")))?;
-    let scores = leader.get(&keys.scores(progress.window), MAX_BYTES).await.map_err(|e| e.to_failure())?;
+    let scores = leader.get(&keys.scores(progress.window), MAX_BYTES).await?;
     let scores = scores_of(&scores.bytes, &plan.leader().account())?;
-    let metagraph = chain.metagraph(plan.netuid, None).await.map_err(|e| e.to_failure())?;
+    let metagraph = chain.metagraph(plan.netuid, None).await?;
 
     let mut peers = Vec::new();
     let mut model_hash = BTreeMap::new();
@@ -53,8 +52,8 @@ pub async fn read(chain: &dyn Chain, plan: &Plan) -> Result<Report, Failure> {
         }
     }
     peers.sort_by_key(|p| p.uid);
-    let head = chain.head().await.map_err(|e| e.to_failure())?.number;
-    let history = chain.weights_history(plan.netuid, 0, head, None).await.map_err(|e| e.to_failure())?;
+    let head = chain.head().await?.number;
+    let history = chain.weights_history(plan.netuid, 0, head, None).await?;
     Ok(Report {
         windows: progress.losses.len() as u64,
         loss: progress.losses,
@@ -69,7 +68,7 @@ pub async fn read(chain: &dyn Chain, plan: &Plan) -> Result<Report, Failure> {
 
 /// The records of a window's score log, by UID, after checking whose log it is.
 fn scores_of(log: &[u8], validator: &AccountId) -> Result<BTreeMap<u16, ScoreRecord>, Failure> {
-    let windows = score_log::read(&String::from_utf8_lossy(log), verify).map_err(|e| e.to_failure())?;
+    let windows = score_log::read(&String::from_utf8_lossy(log), verify)?;
     let own = windows.into_iter().filter(|window| window.closing.validator == *validator);
     Ok(own.flat_map(|window| window.records).map(|record| (record.uid, record)).collect())
 }
@@ -78,7 +77,7 @@ fn scores_of(log: &[u8], validator: &AccountId) -> Result<BTreeMap<u16, ScoreRec
 async fn last_sync(plan: &Plan, neuron: &Neuron, window: u64) -> Result<Option<SyncRecord>, Failure> {
     let store = plan.bucket(neuron)?;
     match store.get(&RunKeys::new(plan.manifest.run_id()).sync(window), MAX_DOCUMENT_BYTES).await {
-        Ok(object) => round::open(&object.bytes, &neuron.account()).map(Some).map_err(|e| e.to_failure()),
+        Ok(object) => round::open(&object.bytes, &neuron.account()).map(Some).map_err(Failure::from),
         Err(error) => {
             tracing::warn!(name = neuron.name, %error, "no sync record of the last window");
             Ok(None)
@@ -92,9 +91,9 @@ pub fn write(plan: &Plan, report: &Report) -> Result<(), Failure> {
     let state = plan.dir.join("state").join(&plan.leader().name).join(plan.manifest.run_id());
     let text = std::fs::read_to_string(state.join("scores.jsonl"))
         .map_err(|e| Failure::new(Exit::Storage, format!("cannot read the leader's score log: {e}")))?;
-    let windows = score_log::read(&text, verify).map_err(|e| e.to_failure())?;
+    let windows = score_log::read(&text, verify)?;
     let records: Vec<ScoreRecord> = windows.into_iter().flat_map(|window| window.records).collect();
-    report.write(&plan.dir, &records).map_err(|e| e.to_failure())?;
+    report.write(&plan.dir, &records)?;
     write_atomic(&plan.dir.join("scores.jsonl"), text.as_bytes())
         .map_err(|e| Failure::new(Exit::Storage, format!("cannot write the score log: {e}")))
 }

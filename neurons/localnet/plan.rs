@@ -3,9 +3,8 @@
 use super::Args;
 use crate::{
     cli::{Exit, Failure},
-    failure::ToFailure,
+    context::CORPUS_BYTES,
     miner::sabotage::Sabotage,
-    setup::CORPUS_BYTES,
 };
 use std::{
     fs,
@@ -136,23 +135,22 @@ impl Plan {
                 let number = neurons.iter().filter(|n| n.kind == kind).count() + 1;
                 let name = format!("{label}-{number}");
                 let hotkey = make_key(&wallets, Some(&name))?;
-                let bucket = BucketKeys::generate().map_err(|e| e.to_failure())?;
+                let bucket = BucketKeys::generate()?;
                 neurons.push(Neuron { name, kind, hotkey, bucket });
             }
         }
 
-        let mut manifest = ManifestFile::preset("local").map_err(|e| e.to_failure())?.manifest;
+        let mut manifest = ManifestFile::preset("local")?.manifest;
         manifest.schedule.windows = args.windows;
         manifest.schedule.blocks_per_window = ((args.window_seconds * 1000.0) as u64 / BLOCK_MS).max(1);
         let corpus = args
             .data
             .clone()
             .map_or_else(default_sources, |path| Ok(vec![path]))
-            .and_then(|sources| Corpus::prepare(&sources, &dir.join("data"), CORPUS_BYTES))
-            .map_err(|e| e.to_failure())?;
+            .and_then(|sources| Corpus::prepare(&sources, &dir.join("data"), CORPUS_BYTES))?;
         manifest.data.hash = corpus.hash;
         let text = toml::to_string(&manifest).map_err(|e| Failure::new(Exit::Unexpected, e))?;
-        let manifest = ManifestFile::parse(&text).map_err(|e| e.to_failure())?;
+        let manifest = ManifestFile::parse(&text)?;
         fs::write(dir.join("manifest.toml"), &text).map_err(|e| fail("manifest", e))?;
 
         Ok(Self {
@@ -180,13 +178,13 @@ impl Plan {
 
     /// A client of the chain.
     pub async fn connect(&self) -> Result<Arc<dyn Chain>, Failure> {
-        let url = chain::endpoint(&self.chain_url()).map_err(|e| e.to_failure())?;
-        Ok(Arc::new(SubtensorClient::connect(&url).await.map_err(|e| e.to_failure())?))
+        let url = chain::endpoint(&self.chain_url())?;
+        Ok(Arc::new(SubtensorClient::connect(&url).await?))
     }
 
     /// Where the buckets are, as clients take it.
     fn endpoint(&self) -> Result<Endpoint, Failure> {
-        self.storage_url().parse().map_err(|e: templar::bucket::EndpointError| e.to_failure())
+        self.storage_url().parse().map_err(|e: templar::bucket::EndpointError| e.into())
     }
 
     /// A neuron's bucket with its keys.
@@ -219,7 +217,7 @@ fn make_key(wallets: &Path, hotkey: Option<&str>) -> Result<Keypair, Failure> {
             None => wallet.create_coldkey().and_then(|_| wallet.coldkey()),
             Some(_) => wallet.create_hotkey().and_then(|_| wallet.hotkey()),
         })
-        .map_err(|e| e.to_failure())
+        .map_err(Failure::from)
 }
 
 /// A port that nobody listens on at the moment.

@@ -1,10 +1,8 @@
 //! The processes of a localnet: started, watched, started again when one dies, stopped at the end.
 
 use super::plan::{COLDKEY, Kind, Neuron, Plan};
-use crate::{
-    cli::{Exit, Failure},
-    failure::ToFailure,
-};
+use crate::cli::{Exit, Failure};
+use crate::commands::node::{NODE, sibling};
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -46,6 +44,7 @@ pub struct Processes {
 #[derive(Clone)]
 struct Recipe {
     name: String,
+    program: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(&'static str, String)>,
     log: PathBuf,
@@ -54,7 +53,7 @@ struct Recipe {
 impl Recipe {
     fn start(&self) -> std::io::Result<Child> {
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (*name, value.as_str())))
@@ -99,7 +98,7 @@ impl Processes {
     /// Starts the storage and waits until it listens.
     pub async fn start_storage(&mut self, plan: &Plan) -> Result<(), Failure> {
         let keys = plan.dir.join("storage-keys.json");
-        plan.storage_keys().write(&keys).map_err(|e| e.to_failure())?;
+        plan.storage_keys().write(&keys)?;
         let arguments = [
             "storage".to_owned(),
             format!("--port={}", plan.storage_port),
@@ -145,7 +144,10 @@ impl Processes {
         environment: Vec<(&'static str, String)>,
     ) -> Result<(), Failure> {
         let log = self.logs.join(format!("{name}.log"));
-        let recipe = Recipe { name: name.to_owned(), arguments, environment, log };
+        // What needs no libtorch starts at once, and takes less memory, without it.
+        let light = matches!(name, "chain" | "storage");
+        let program = sibling(if light { "templar" } else { NODE })?;
+        let recipe = Recipe { name: name.to_owned(), program, arguments, environment, log };
         let child = recipe
             .start()
             .map_err(|e| Failure::new(Exit::Unexpected, format!("cannot start the process `{name}`: {e}")))?;

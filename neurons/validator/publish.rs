@@ -1,6 +1,6 @@
 //! What a validator publishes: the round, its progress, the score log, and weights on chain.
 
-use crate::setup::Ready;
+use crate::context::Ready;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use templar::{

@@ -1,15 +1,12 @@
 //! What a validator remembers: Gauntlet's state, the score log and the loss curve, all on disk.
 
-use crate::{
-    setup::Ready,
-    weights::set::{read_commits, write_commits},
-};
+use crate::context::Ready;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use templar::{
     chain::SaltedCommit,
     gauntlet::{Gauntlet, Observation, Peer, overlap},
-    node::{self, NodeError, StateRecord},
+    node::{self, NodeError, StateRecord, salted_commits},
     report::LossPoint,
     telemetry::{
         files::write_atomic,
@@ -73,7 +70,7 @@ impl State {
 
     /// Salted weight commits that wait to be revealed.
     pub fn commits(&self) -> Vec<SaltedCommit> {
-        read_commits(&self.commits_path()).unwrap_or_else(|error| {
+        salted_commits::read(&self.commits_path()).unwrap_or_else(|error| {
             tracing::warn!(%error, "weight commits on disk are lost");
             Vec::new()
         })
@@ -84,7 +81,7 @@ impl State {
         if commits.is_empty() && !self.commits_path().exists() {
             return;
         }
-        if let Err(error) = write_commits(&self.commits_path(), &commits) {
+        if let Err(error) = salted_commits::write(&self.commits_path(), &commits) {
             tracing::warn!(%error, "weight commits could not be kept");
         }
     }

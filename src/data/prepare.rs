@@ -12,15 +12,70 @@ const LARGEST_FILE: u64 = 200_000;
 /// Folders inside of folders are followed this far.
 const DEEPEST: usize = 32;
 
-/// The text that every builder has: the sources of the crates that cargo has fetched
-/// (`$CARGO_HOME/registry/src/*/`), sorted.
+/// The file by which cargo marks a crate that it unpacked.
+const UNPACKED: &str = ".cargo-ok";
+/// Crates that this library needs on every system: whoever built it has their sources, 30 MB of text and code by many
+/// hands. Together with the lock file the list pins every byte of the default text.
+const DEFAULT_TEXT: [&str; 29] = [
+    "bitvec",
+    "chrono",
+    "curve25519-dalek",
+    "futures-util",
+    "h2",
+    "hashbrown",
+    "http",
+    "hyper",
+    "hyper-util",
+    "indexmap",
+    "itertools",
+    "memchr",
+    "ndarray",
+    "num-bigint",
+    "parquet",
+    "quick-xml",
+    "regex-automata",
+    "regex-syntax",
+    "rustls",
+    "s3s",
+    "serde_json",
+    "subxt",
+    "syn",
+    "time",
+    "tokio",
+    "tokio-util",
+    "tracing-subscriber",
+    "winnow",
+    "zerocopy",
+];
+/// Which versions of them were built.
+const LOCK: &str = include_str!("../../Cargo.lock");
+
+/// The text that every builder has: the sources of some of this library's dependencies, in the versions of its lock
+/// file, where cargo unpacked them (`$CARGO_HOME/registry/src/*/`). It is the same on every machine.
+///
+/// # Errors
+/// [`DataError::NoRegistry`] where one of them is missing.
 pub fn default_sources() -> Result<Vec<PathBuf>, DataError> {
+    let no_registry = |missing: &str| DataError::NoRegistry { missing: missing.to_owned() };
     let home = env::var_os("CARGO_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    let home = home.or_else(|| Some(env::home_dir()?.join(".cargo"))).ok_or(DataError::NoRegistry)?;
-    let listed = fs::read_dir(home.join("registry").join("src")).map_err(|_| DataError::NoRegistry)?;
-    let mut found: Vec<PathBuf> = listed.flatten().map(|e| e.path()).filter(|p| p.is_dir()).collect();
-    found.sort();
-    if found.is_empty() { Err(DataError::NoRegistry) } else { Ok(found) }
+    let home = home.or_else(|| Some(env::home_dir()?.join(".cargo"))).ok_or_else(|| no_registry("cargo"))?;
+    let listed = fs::read_dir(home.join("registry").join("src"));
+    let registries: Vec<PathBuf> = listed.into_iter().flatten().flatten().map(|e| e.path()).collect();
+    let crates = DEFAULT_TEXT.iter().map(|name| {
+        let folder = format!("{name}-{}", locked_version(name).unwrap_or_default());
+        let found = registries.iter().map(|registry| registry.join(&folder)).find(|path| path.is_dir());
+        found.ok_or_else(|| no_registry(&folder))
+    });
+    crates.collect()
+}
+
+/// The version of a crate in the lock file; the first that is listed, the oldest, where there are several.
+fn locked_version(name: &str) -> Option<&'static str> {
+    let quoted =
+        |line: &'static str, key: &str| line.strip_prefix(key)?.strip_prefix(" = \"")?.strip_suffix('"');
+    let mut lines = LOCK.lines();
+    lines.find(|line| quoted(line, "name") == Some(name))?;
+    quoted(lines.next()?, "version")
 }
 
 /// Text, joined.
@@ -47,7 +102,12 @@ pub(super) fn gather(sources: &[PathBuf], limit_bytes: u64) -> Result<Text, Data
         if metadata.is_dir() {
             // Fails where the user's own folder cannot be read; inside, that only leaves files out.
             fs::read_dir(source).map_err(fail)?;
-            walk(source, "", &mut candidates, DEEPEST);
+            // A crate's own name counts, as if the registry with all of its crates had been given.
+            let within = match source.file_name() {
+                Some(name) if source.join(UNPACKED).exists() => format!("{}/", name.to_string_lossy()),
+                _ => String::new(),
+            };
+            walk(source, &within, &mut candidates, DEEPEST);
         } else {
             let name = source.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
             candidates.push(Candidate { order: order(&name), path: source.clone(), named: true });
@@ -133,6 +193,18 @@ fn without_version(folder: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_default_text_is_of_locked_crates() {
+        for name in DEFAULT_TEXT {
+            let version = locked_version(name);
+            assert!(
+                version.is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit())),
+                "{name}: {version:?}"
+            );
+        }
+        assert_eq!(locked_version("no-such-crate"), None);
+    }
 
     #[test]
     fn versions_of_a_crate_stay_together() {

@@ -203,7 +203,7 @@ mod tests {
         (0..10_000).map(|i| density(z + (i as f64 + 0.5) * 1e-3) * 1e-3).sum()
     }
 
-    /// The table of `docs/gauntlet.md`: `cargo test --lib false_positives -- --nocapture` prints it.
+    /// The table of `docs/gauntlet.md`: `cargo test --workspace --lib false_positives -- --nocapture` prints it.
     #[test]
     fn false_positives() {
         for tau in [1.0, 1.5, 2.5] {

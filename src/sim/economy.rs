@@ -3,7 +3,7 @@
 use super::scenario::{Conduct, ValidatorSpec};
 use crate::window::{Uid, Window};
 use std::collections::BTreeMap;
-use templar_devchain::yuma::{self, BondRule, Input, Member};
+use templar_yuma::{self as yuma, BondRule, Input, Member};
 
 /// One TAO in rao.
 const RAO: f64 = 1e9;

@@ -29,27 +29,27 @@ pub struct Node {
 impl Node {
     /// Starts one on that port (0: a free one), which keeps its blocks in `dir` if there is one.
     pub fn start(port: u16, dir: Option<&Path>) -> Self {
-        Self::begin("B", port, dir, BLOCK)
+        Self::begin("425", port, dir, BLOCK)
     }
 
-    /// [`Self::start`], in an era of the chain's interface.
-    pub fn start_in(era: &str, port: u16, dir: Option<&Path>) -> Self {
-        Self::begin(era, port, dir, BLOCK)
+    /// [`Self::start`], with another version of Subtensor's runtime.
+    pub fn start_spec(spec: &str, port: u16, dir: Option<&Path>) -> Self {
+        Self::begin(spec, port, dir, BLOCK)
     }
 
     /// As [`Self::start`], with another time between blocks.
     pub fn start_at_pace(port: u16, dir: Option<&Path>, block: Duration) -> Self {
-        Self::begin("B", port, dir, block)
+        Self::begin("425", port, dir, block)
     }
 
-    /// As [`Self::start_in`], with another time between blocks.
-    pub fn start_in_at_pace(era: &str, block: Duration) -> Self {
-        Self::begin(era, 0, None, block)
+    /// As [`Self::start_spec`], with another time between blocks.
+    pub fn start_spec_at_pace(spec: &str, block: Duration) -> Self {
+        Self::begin(spec, 0, None, block)
     }
 
-    fn begin(era: &str, port: u16, dir: Option<&Path>, block: Duration) -> Self {
+    fn begin(spec: &str, port: u16, dir: Option<&Path>, block: Duration) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_templar"));
-        command.args(["devchain", "--era", era, "--port", &port.to_string()]);
+        command.args(["devchain", "--spec", spec, "--port", &port.to_string()]);
         command.args(["--block-time", &format!("{}ms", block.as_millis())]);
         if let Some(dir) = dir {
             command.arg("--dir").arg(dir);

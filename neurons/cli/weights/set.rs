@@ -1,0 +1,282 @@
+//! `templar weights set` and `templar weights reveal`: weights by hand, by the path that the subnet takes.
+
+use std::{
+    collections::BTreeMap,
+    io::{IsTerminal as _, Read as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use templar::{
+    chain::{
+        Chain, ChainError, Check, Plan, RevealState, SaltedCommit, SubtensorClient, Way, WeightsGiven,
+        WeightsOrder, to_u16,
+    },
+    node::{VERSION_KEY, salted_commits},
+    wallet::Wallet,
+    window::{NetUid, Uid},
+};
+
+use crate::cli::{
+    Exit, Failure, NetworkArgs, WalletArgs,
+    output::{print, print_json, tao},
+};
+
+/// The pause between two looks at the chain while waiting.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What to set.
+#[derive(Debug, clap::Args)]
+pub struct Set {
+    /// The subnet
+    #[arg(long, value_name = "N")]
+    netuid: NetUid,
+    /// The mechanism of the subnet
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    mechanism: u8,
+    /// UID:WEIGHT pairs of any scale, separated by commas, such as 3:0.7,8:0.3; `-` reads a JSON object from stdin
+    #[arg(value_name = "UID:WEIGHT,...|-")]
+    weights: String,
+    /// Version of the rules by which they were made
+    #[arg(long, value_name = "N", default_value_t = VERSION_KEY)]
+    version_key: u64,
+    /// Show what would be signed, every check and the fee, and sign nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Wait until the rate limit has passed, rather than end with exit code 5
+    #[arg(long)]
+    wait: bool,
+    /// Where a salted commit is kept until it is revealed; made if it is not there
+    #[arg(long, value_name = "FILE", default_value = "templar-commits.json")]
+    commits: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    wallet: WalletArgs,
+}
+
+/// Which commits to reveal.
+#[derive(Debug, clap::Args)]
+pub struct Reveal {
+    /// The file that `templar weights set` keeps salted commits in
+    #[arg(long, value_name = "FILE", default_value = "templar-commits.json")]
+    commits: PathBuf,
+    /// Wait for those whose time has not come
+    #[arg(long)]
+    wait: bool,
+    /// Reveal also where a UID is another hotkey's than at the commit, or nobody's
+    #[arg(long)]
+    changed_too: bool,
+    /// Show what would be signed and the fee, and sign nothing
+    #[arg(long, conflicts_with = "wait")]
+    dry_run: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    wallet: WalletArgs,
+}
+
+/// Sets weights.
+pub async fn set(args: Set) -> Result<(), Failure> {
+    let weights = read_weights(&args.weights)?;
+    let (netuid, mechanism, version_key) = (args.netuid, args.mechanism, args.version_key);
+    let order = WeightsOrder { netuid, mechanism, weights, version_key };
+    let wallet = args.wallet.open()?;
+    let account = wallet.hotkey_account()?;
+    let chain = args.network.connect().await?;
+    if args.dry_run {
+        let (plan, preview) = chain.preview_weights(&order, &account).await?;
+        if args.json {
+            return print_json(&serde_json::json!({ "plan": plan, "preview": preview }));
+        }
+        return print(&format!("{}{}", shown(&plan), crate::cli::register::previewed(&preview)));
+    }
+    let hotkey = wallet.hotkey_with(&args.wallet.passwords.sources())?;
+    let given = loop {
+        match chain.give_weights(&order, &hotkey).await {
+            Err(error @ ChainError::TooSoon { .. }) if args.wait => {
+                eprintln!("waiting: {error}");
+                wait_for(&chain, &error).await?;
+            }
+            given => break given?,
+        }
+    };
+    if let Some(commit) = &given.salted {
+        keep(&args.commits, commit)?;
+    }
+    if args.json { print_json(&given) } else { print(&said(&given, &args.commits)) }
+}
+
+async fn wait_for(chain: &SubtensorClient, error: &ChainError) -> Result<(), Failure> {
+    let ChainError::TooSoon { block, .. } = error else { return Ok(()) };
+    // A transaction in the block after the newest is early enough.
+    while chain.head().await?.number + 1 < *block {
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// Reveals what is due.
+pub async fn reveal(args: Reveal) -> Result<(), Failure> {
+    let mut commits = read_commits(&args.commits)?;
+    if commits.is_empty() {
+        return Err(Failure::new(Exit::Usage, format!("{} has no commits", args.commits.display()))
+            .hint("`templar weights set` writes salted commits there; name the file with --commits"));
+    }
+    if args.changed_too {
+        commits.iter_mut().for_each(|commit| commit.hotkeys.clear());
+    }
+    let wallet = args.wallet.open()?;
+    if args.dry_run {
+        return preview_reveals(&args, &wallet, &commits).await;
+    }
+    let hotkey = wallet.hotkey_with(&args.wallet.passwords.sources())?;
+    let chain = args.network.connect().await?;
+    let (mut revealed, mut gone) = (Vec::new(), Vec::new());
+    loop {
+        let mut waiting = Vec::new();
+        for commit in commits {
+            match chain.reveal_state(&commit, &hotkey.account()).await? {
+                RevealState::Due => {
+                    let included = chain.reveal_weights(&commit, &hotkey).await?;
+                    eprintln!("revealed the commit of block {} in block {}", commit.block, included.block);
+                    revealed.push(included.block);
+                }
+                RevealState::Gone => {
+                    eprintln!(
+                        "the commit of block {} is gone: revealed before, or its time is over",
+                        commit.block
+                    );
+                    gone.push(commit.block);
+                }
+                RevealState::Early => waiting.push(commit),
+            }
+        }
+        write_commits(&args.commits, &waiting)?;
+        if waiting.is_empty() || !args.wait {
+            let early: Vec<_> = waiting.iter().map(|commit| commit.block).collect();
+            if args.json {
+                let all = serde_json::json!({ "revealed_in": revealed, "gone": gone, "too_early": early });
+                return print_json(&all);
+            }
+            let (done, left) = (revealed.len(), early.len());
+            return print(&format!("{done} revealed, {} gone, {left} too early\n", gone.len()));
+        }
+        commits = waiting;
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What each commit would be revealed by, and whether it can be now.
+async fn preview_reveals(args: &Reveal, wallet: &Wallet, commits: &[SaltedCommit]) -> Result<(), Failure> {
+    let account = wallet.hotkey_account()?;
+    let chain = args.network.connect().await?;
+    let (mut all, mut text) = (Vec::new(), String::new());
+    for commit in commits {
+        let state = chain.reveal_state(commit, &account).await?;
+        let preview = chain.preview_reveal(commit, &account).await?;
+        // Before its time nobody may see what it reveals, and a terminal is no place for a secret.
+        let preview = (state != RevealState::Early).then_some(preview);
+        let check = match state {
+            RevealState::Early => "NO   its time has not come; the call is shown when it has",
+            RevealState::Due => "yes  it can be revealed now",
+            RevealState::Gone => "NO   the chain does not have it (any more)",
+        };
+        let shown = preview.as_ref().map(crate::cli::register::previewed).unwrap_or_default();
+        text.push_str(&format!("the commit of block {}\n  {check}\n{shown}", commit.block));
+        all.push(serde_json::json!({ "committed_in": commit.block, "state": state, "preview": preview }));
+    }
+    if args.json { print_json(&all) } else { print(&text) }
+}
+
+fn read_weights(text: &str) -> Result<Vec<(Uid, u16)>, Failure> {
+    let wrong = |what: String| {
+        Failure::new(Exit::Usage, format!("{what} is not a weight")).hint(
+            "write UID:WEIGHT pairs such as 3:0.7,8:0.3, or a JSON object such as {\"3\": 0.7} on stdin",
+        )
+    };
+    let pairs: Vec<(Uid, f64)> = if text == "-" {
+        if std::io::stdin().is_terminal() {
+            eprintln!("reading weights as a JSON object from the terminal; end with Ctrl-D");
+        }
+        let mut json = String::new();
+        std::io::stdin()
+            .take(1 << 20)
+            .read_to_string(&mut json)
+            .map_err(|e| Failure::new(Exit::Usage, format!("cannot read stdin: {e}")))?;
+        let map: BTreeMap<Uid, f64> =
+            serde_json::from_str(&json).map_err(|_| wrong("what was read".to_owned()))?;
+        map.into_iter().collect()
+    } else {
+        let pair = |pair: &str| {
+            let (uid, weight) = pair.split_once(':')?;
+            Some((uid.trim().parse().ok()?, weight.trim().parse().ok()?))
+        };
+        text.split(',')
+            .map(|text| pair(text).ok_or_else(|| wrong(format!("`{text}`"))))
+            .collect::<Result<_, _>>()?
+    };
+    to_u16(&pairs).map_err(|e| Failure::new(Exit::Usage, e).hint("every UID once, every weight 0 or more"))
+}
+
+/// The plan as a person reads it.
+fn shown(plan: &Plan) -> String {
+    let way = match plan.way {
+        Way::Plain => "plainly, for all to see",
+        Way::Timelocked => "as a timelocked commit, which the chain opens by itself",
+        Way::Salted => "as a salted commit, to be revealed with `templar weights reveal`",
+    };
+    let line = |check: &Check| match check.refusal {
+        None => format!("  yes  {}: {}\n", check.rule, check.found),
+        Some(name) => format!("  NO   {}: {} ({name})\n", check.rule, check.found),
+    };
+    let checks: String = plan.checks.iter().map(line).collect();
+    format!("at block {}, weights are set {way}\n{checks}", plan.block)
+}
+
+fn said(given: &WeightsGiven, commits: &Path) -> String {
+    let block = given.included.block;
+    match (given.way, given.round, given.opens_at) {
+        (Way::Timelocked, Some(round), Some(opens_at)) => format!(
+            "committed in block {block}; the chain opens it from block {opens_at} on, with round {round} of the beacon\n"
+        ),
+        (Way::Salted, ..) => format!(
+            "committed in block {block}; reveal it with `templar weights reveal --commits {}`\n",
+            commits.display()
+        ),
+        _ => format!("set in block {block}\n"),
+    }
+}
+
+/// Salted commits that wait, from a file; none if it is not there.
+fn read_commits(path: &Path) -> Result<Vec<SaltedCommit>, Failure> {
+    salted_commits::read(path).map_err(|e| {
+        Failure::from_error(Exit::Storage, &e)
+            .hint("it holds salts of weight commits; without it they cannot be revealed")
+    })
+}
+
+/// Replaces the file in one step.
+fn write_commits(path: &Path, commits: &[SaltedCommit]) -> Result<(), Failure> {
+    salted_commits::write(path, commits).map_err(|e| {
+        Failure::from_error(Exit::Storage, &e)
+            .hint("the salts of weight commits are kept there; name another file with --commits")
+    })
+}
+
+fn keep(path: &Path, commit: &SaltedCommit) -> Result<(), Failure> {
+    let mut commits = read_commits(path)?;
+    commits.push(commit.clone());
+    write_commits(path, &commits)
+}
+
+/// What a transaction costs, for people.
+pub fn fee(rao: u64) -> String {
+    if rao == 0 { "none".to_owned() } else { format!("{} TAO", tao(rao)) }
+}

@@ -1,0 +1,79 @@
+//! The verbs that compute with libtorch. They are in a program of their own, `templar-node`, so that no other verb
+//! waits until libtorch is loaded, or needs it.
+
+use super::finish;
+use crate::{
+    cli::{Exit, Failure, audit, sim},
+    localnet, miner, validator,
+};
+use clap::Subcommand;
+use std::{path::PathBuf, process::ExitCode};
+
+/// What the other program is called, beside this one.
+pub(crate) const NODE: &str = "templar-node";
+
+/// The verbs that compute.
+#[derive(Debug, Subcommand)]
+pub enum NodeVerb {
+    /// Run a whole network on this machine: chain, storage, miners, validators
+    Localnet(localnet::Args),
+    /// Train and publish pseudo-gradients
+    Miner(miner::Args),
+    /// Judge the miners and set weights
+    Validator(validator::Args),
+    /// Simulate an economy of honest peers and attackers
+    Sim(sim::Args),
+    /// Repeat what a validator did and name the first difference
+    Audit(audit::Args),
+}
+
+/// Runs a verb that computes, to its end. Only `templar-node` may refer to this: it is what needs libtorch.
+pub fn run(verb: NodeVerb) -> ExitCode {
+    finish(async {
+        match verb {
+            NodeVerb::Localnet(args) => localnet::run(args).await,
+            NodeVerb::Miner(args) => miner::run(args).await,
+            NodeVerb::Validator(args) => validator::run(args).await,
+            NodeVerb::Sim(args) => sim::run(args).await,
+            NodeVerb::Audit(args) => audit::run(args).await,
+        }
+    })
+}
+
+/// Becomes `templar-node`, with the arguments of this process.
+pub fn hand_over() -> ExitCode {
+    let node = match sibling(NODE) {
+        Ok(node) => node,
+        Err(failure) => return failure.report(),
+    };
+    let mut command = std::process::Command::new(&node);
+    command.args(std::env::args_os().skip(1));
+    #[cfg(unix)]
+    let error = std::os::unix::process::CommandExt::exec(&mut command);
+    #[cfg(not(unix))]
+    let error = match command.status() {
+        Ok(status) => return ExitCode::from(status.code().and_then(|c| c.try_into().ok()).unwrap_or(1)),
+        Err(error) => error,
+    };
+    Failure::new(Exit::Unexpected, format!("cannot start {}: {error}", node.display()))
+        .hint("build both programs with `cargo build --bins`, or install them together")
+        .report()
+}
+
+/// A program of ours that lies beside the one that runs.
+pub(crate) fn sibling(name: &str) -> Result<PathBuf, Failure> {
+    let fail = |what: String| {
+        Err(Failure::new(Exit::Unexpected, what)
+            .hint("`templar` and `templar-node` belong together: put both into one folder"))
+    };
+    let here = match std::env::current_exe() {
+        Ok(here) => here,
+        Err(error) => return fail(format!("this program cannot find itself: {error}")),
+    };
+    let path = here.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    if path.is_file() {
+        Ok(path)
+    } else {
+        fail(format!("there is no {} beside this program", path.display()))
+    }
+}

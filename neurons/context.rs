@@ -1,0 +1,480 @@
+//! What a miner and a validator do before they start: keys, chain, bucket, commitment, manifest, data,
+//! and catching up with the run.
+
+use crate::cli::{Exit, Failure, NetworkArgs, WalletArgs, output::print};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tch::{Device, Tensor};
+use templar::{
+    bucket::{OwnBucket, S3Options, S3Store, Store},
+    chain::Chain,
+    data::{Corpus, Sequences, default_sources},
+    device,
+    gradient::Header,
+    manifest::ManifestFile,
+    node::{self, Clock, Directory, Followed, Identity, NodeError, Replica, Stores, View},
+    round::RunStart,
+    wallet::Keypair,
+    window::{Schedule, Uid, Window},
+};
+
+/// Flags that a miner and a validator share.
+#[derive(Debug, Clone, clap::Args)]
+pub struct NodeArgs {
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    #[command(flatten)]
+    pub wallet: WalletArgs,
+    /// The subnet.
+    #[arg(long, default_value_t = 3)]
+    pub netuid: u16,
+    /// The run: a manifest file or a preset (`local`, `templar-1`). A miner needs none: it takes the
+    /// leader's, checked against the chain.
+    #[arg(long, value_name = "FILE|PRESET")]
+    pub run: Option<String>,
+    /// Text to train on: a prepared corpus, or text files and folders.
+    #[arg(long, value_name = "PATH", env = "TEMPLAR_DATA")]
+    pub data: Option<PathBuf>,
+    /// Where the node keeps its state between runs.
+    #[arg(long, value_name = "DIR", env = "TEMPLAR_DIR")]
+    pub dir: Option<PathBuf>,
+    /// What computes: `auto`, `cpu` or `cuda:N`.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Threads of the tensor library.
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+    /// Check the keys, the chain, the bucket and the run, show the commitment that would be signed, and end
+    #[arg(long)]
+    pub dry_run: bool,
+    /// End when standard input ends, as a program started by another should.
+    #[arg(long, hide = true)]
+    pub exit_with_parent: bool,
+}
+
+/// What a node does on the subnet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Trains.
+    Miner,
+    /// Judges; leads where it has the highest stake.
+    Validator,
+}
+
+/// A node that has caught up with its run.
+pub struct Ready {
+    pub identity: Identity,
+    pub clock: Clock,
+    pub schedule: Schedule,
+    pub stores: Stores,
+    pub directory: Directory,
+    pub corpus: Sequences,
+    pub replica: Replica,
+    pub start: RunStart,
+    pub dir: PathBuf,
+    pub device: Device,
+    directory_read: Instant,
+}
+
+/// How long the metagraph and the commitments are taken to hold.
+const DIRECTORY_AGE: Duration = Duration::from_secs(10);
+/// The most text that is prepared, in bytes.
+pub const CORPUS_BYTES: u64 = 24 << 20;
+/// Pause between two looks for something that is not there yet.
+const POLL: Duration = Duration::from_millis(500);
+
+/// Goes through the checks of [`prepare`] and says how each went; signs nothing and writes nothing.
+pub async fn dry_run(args: &NodeArgs, role: Role) -> Result<(), Failure> {
+    device::open(&args.device)?;
+    let given = given_run(args, role)?;
+    let account = args.wallet.open()?.hotkey_account()?;
+    let own = OwnBucket::from_env(|name| std::env::var(name).ok())?;
+    let chain = args.network.connect().await?;
+    let metagraph = chain.metagraph(args.netuid, None).await?;
+    let neuron = metagraph
+        .neuron(&account)
+        .ok_or_else(|| NodeError::NotRegistered { hotkey: account.clone(), netuid: args.netuid })?;
+    let bucket = S3Store::writer(&own.write, &own.endpoint, &S3Options::default());
+    bucket.list("write-check", 1).await?;
+    let fields = commitment(&own, given.as_ref().filter(|_| role == Role::Validator));
+    let committed = chain.commitments(args.netuid, None).await?;
+    let permit = if neuron.validator_permit { "with" } else { "without" };
+    let found = format!(
+        "  yes  {account} is UID {} of subnet {}, {permit} a validator permit\n  yes  the bucket answers\n",
+        neuron.uid, args.netuid
+    );
+    if committed.get(&account) == Some(&fields) {
+        return print(&format!(
+            "{found}  yes  the bucket's read key is committed\nnothing has to be signed\n"
+        ));
+    }
+    let preview = chain.preview_commit(args.netuid, &fields, &account).await?;
+    print(&format!(
+        "{found}  NO   the bucket's read key is not committed; this would be signed:\n{}",
+        crate::cli::register::previewed(&preview)
+    ))
+}
+
+/// The run that was named; a validator must name one.
+fn given_run(args: &NodeArgs, role: Role) -> Result<Option<ManifestFile>, Failure> {
+    let given = args.run.as_deref().map(read_manifest).transpose()?;
+    if role == Role::Validator && given.is_none() {
+        return Err(Failure::new(Exit::Usage, "a validator must know the run that it judges")
+            .hint("name it with --run, for example `--run templar-1`"));
+    }
+    Ok(given)
+}
+
+/// Opens the wallet, the chain, the bucket and the data, and checks that each is usable before anything
+/// is trained, so that a mistake shows in the first seconds. Then waits for the run and catches up.
+pub async fn prepare(args: &NodeArgs, role: Role) -> Result<Ready, Failure> {
+    let device = device::open(&args.device)?;
+    device::set_threads(args.threads);
+    let given = given_run(args, role)?;
+    let passwords = args.wallet.passwords.sources();
+    let hotkey = args.wallet.open()?.hotkey_with(&passwords)?;
+    let own = OwnBucket::from_env(|name| std::env::var(name).ok())?;
+    let chain: Arc<dyn Chain> = Arc::new(args.network.connect().await?);
+    registered(chain.as_ref(), args.netuid, &hotkey).await?;
+    let options = S3Options::default();
+    let bucket: Arc<dyn Store> = Arc::new(S3Store::writer(&own.write, &own.endpoint, &options));
+    // Proves the write key before anything depends on it.
+    bucket.put("write-check", bytes::Bytes::from_static(b"ok")).await?;
+
+    let mut stores = Stores::new(own.endpoint.clone());
+    commit(chain.as_ref(), args.netuid, &hotkey, &own, given.as_ref().filter(|_| role == Role::Validator))
+        .await?;
+
+    let mut directory = wait_for_leader(chain.as_ref(), args.netuid, &mut stores).await?;
+    let manifest = match given {
+        Some(manifest) => manifest,
+        None => wait_for_manifest(chain.as_ref(), args.netuid, &mut stores, &mut directory).await?,
+    };
+    let identity = Identity { chain, netuid: args.netuid, hotkey, manifest: Arc::new(manifest), bucket };
+    let dir = state_dir(args, &identity)?;
+    let corpus = open_corpus(args.data.as_deref(), &identity.manifest, &dir)?;
+    let schedule = identity.manifest.manifest.schedule();
+    let clock = Clock::start(identity.chain.clone(), schedule).await?;
+    let start = begin(&identity, role, &clock, &mut stores, &mut directory).await?;
+    let replica = Replica::initial(&identity.manifest.manifest, start.start_window, device)?;
+    let mut ready = Ready {
+        identity,
+        clock,
+        schedule,
+        stores,
+        directory,
+        corpus,
+        replica,
+        start,
+        dir,
+        device,
+        directory_read: Instant::now(),
+    };
+    ready.restore().await?;
+    Ok(ready)
+}
+
+impl Ready {
+    /// The last window of the run; `None` for a run without end.
+    pub fn last_window(&self) -> Option<Window> {
+        let windows = self.identity.manifest.manifest.schedule.windows;
+        (windows > 0).then(|| self.start.start_window + windows - 1)
+    }
+
+    /// Reads the metagraph and the commitments again where they are old. A failing read keeps the old
+    /// ones: the chain may be away for a while.
+    pub async fn refresh(&mut self) {
+        if self.directory_read.elapsed() >= DIRECTORY_AGE {
+            self.refresh_now().await;
+        }
+    }
+
+    /// [`Self::refresh`], however old they are.
+    pub async fn refresh_now(&mut self) {
+        match Directory::read(self.identity.chain.as_ref(), self.identity.netuid, &mut self.stores).await {
+            Ok(directory) => self.directory = directory,
+            Err(error) => {
+                tracing::warn!(%error, "the metagraph could not be read; the last one stays in use")
+            }
+        }
+        self.directory_read = Instant::now();
+    }
+
+    /// The node's slot now.
+    pub fn uid(&self) -> Result<Uid, NodeError> {
+        let (hotkey, netuid) = (self.identity.account(), self.identity.netuid);
+        let neuron = self.directory.metagraph.neuron(&hotkey);
+        neuron.map(|n| n.uid).ok_or(NodeError::NotRegistered { hotkey, netuid })
+    }
+
+    /// What judging looks at.
+    pub fn view(&self) -> View<'_> {
+        View {
+            identity: &self.identity,
+            directory: &self.directory,
+            replica: &self.replica,
+            corpus: &self.corpus,
+            device: self.device,
+        }
+    }
+
+    /// The tokens of sequences, `[sequences, length + 1]`, on the node's device.
+    pub fn tokens(&self, sequences: &[u64]) -> Result<Tensor, NodeError> {
+        self.view().tokens(sequences)
+    }
+
+    /// The sequences that a hotkey trains on in a window.
+    pub fn assigned(&self, hotkey: &[u8; 32], window: Window) -> Vec<u64> {
+        self.view().assigned(hotkey, window)
+    }
+
+    /// The digest of sequences as a pseudo-gradient carries it.
+    pub fn sample_digest(&self, sequences: &[u64]) -> String {
+        self.view().sample_digest(sequences)
+    }
+
+    /// What this node's pseudo-gradient of a window says of itself.
+    pub fn header(&self, window: Window, uid: Uid, sequences: &[u64]) -> Header {
+        let identity = &self.identity;
+        let (run, hotkey) = (identity.manifest.hash(), identity.account());
+        Header {
+            run,
+            netuid: identity.netuid,
+            window,
+            uid,
+            sample_digest: self.sample_digest(sequences),
+            sample_count: sequences.len() as u64,
+            model_hash: self.replica.model.hash(),
+            model_samples: self.replica.shown(&run, &hotkey, window),
+            hotkey,
+        }
+    }
+
+    /// Loads the leader's newest checkpoint.
+    pub async fn restore(&mut self) -> Result<(), NodeError> {
+        node::restore(&self.identity, &self.directory, &mut self.replica).await
+    }
+
+    /// Waits for the leader's rounds up to `target`, applies them and publishes where the model stands.
+    pub async fn follow_to(&mut self, target: Window) -> Result<(), NodeError> {
+        loop {
+            let before = self.replica.window;
+            match node::follow(&self.identity, &self.directory, &mut self.replica, target).await {
+                Ok(Followed::Reached) => {
+                    if self.replica.window != before {
+                        self.publish_sync().await;
+                    }
+                    return Ok(());
+                }
+                Ok(Followed::Waiting(_)) => {}
+                Err(NodeError::Diverged { window, ours, theirs }) => {
+                    tracing::warn!(window, ours, theirs, "the model differs from the run's; starting over");
+                    self.start_over().await?;
+                }
+                Err(error @ (NodeError::OtherRun { .. } | NodeError::OutOfOrder { .. })) => {
+                    return Err(error);
+                }
+                Err(error) => tracing::warn!(%error, "the round could not be fetched; trying again"),
+            }
+            tokio::time::sleep(POLL).await;
+            self.refresh().await;
+        }
+    }
+
+    async fn start_over(&mut self) -> Result<(), NodeError> {
+        let manifest = &self.identity.manifest.manifest;
+        self.replica = Replica::initial(manifest, self.start.start_window, self.device)?;
+        self.restore().await
+    }
+
+    /// Says in the node's bucket where its model stands. A failure costs nothing but the news.
+    pub async fn publish_sync(&self) {
+        let key = self.identity.keys().sync(self.replica.window);
+        let record = self.replica.sync_record(&self.identity.run());
+        if let Err(error) = node::publish_document(&self.identity, &key, &record).await {
+            tracing::warn!(%error, "the sync record could not be published");
+        }
+    }
+}
+
+async fn registered(chain: &dyn Chain, netuid: u16, hotkey: &Keypair) -> Result<(), Failure> {
+    let metagraph = chain.metagraph(netuid, None).await?;
+    let account = hotkey.account();
+    if metagraph.neuron(&account).is_none() {
+        return Err(NodeError::NotRegistered { hotkey: account, netuid }.into());
+    }
+    Ok(())
+}
+
+pub fn read_manifest(run: &str) -> Result<ManifestFile, Failure> {
+    let path = Path::new(run);
+    if path.is_file() { ManifestFile::read(path) } else { ManifestFile::preset(run) }.map_err(Failure::from)
+}
+
+/// What a node commits: the bucket's read key, and a validator's run.
+fn commitment(own: &OwnBucket, run: Option<&ManifestFile>) -> Vec<Vec<u8>> {
+    let mut fields = vec![own.read.to_commitment().as_bytes().to_vec()];
+    fields.extend(run.map(|manifest| manifest.hash().to_vec()));
+    fields
+}
+
+/// Commits the bucket's read key, and a validator's run, where the chain does not hold them already.
+async fn commit(
+    chain: &dyn Chain,
+    netuid: u16,
+    hotkey: &Keypair,
+    own: &OwnBucket,
+    run: Option<&ManifestFile>,
+) -> Result<(), NodeError> {
+    let fields = commitment(own, run);
+    if chain.commitments(netuid, None).await?.get(&hotkey.account()) == Some(&fields) {
+        return Ok(());
+    }
+    chain.commit(netuid, &fields, hotkey).await?;
+    tracing::info!("the bucket's read key is committed on chain");
+    Ok(())
+}
+
+async fn wait_for_leader(
+    chain: &dyn Chain,
+    netuid: u16,
+    stores: &mut Stores,
+) -> Result<Directory, NodeError> {
+    let mut told = false;
+    loop {
+        let directory = Directory::read(chain, netuid, stores).await?;
+        if directory.led(netuid).is_ok() {
+            return Ok(directory);
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::info!(
+                "waiting for a validator with a permit, a bucket and a run (permits change once an epoch)"
+            );
+        }
+        tokio::time::sleep(POLL * 2).await;
+    }
+}
+
+async fn wait_for_manifest(
+    chain: &dyn Chain,
+    netuid: u16,
+    stores: &mut Stores,
+    directory: &mut Directory,
+) -> Result<ManifestFile, NodeError> {
+    loop {
+        if let Some(manifest) = node::fetch_manifest(directory, netuid).await? {
+            return Ok(manifest);
+        }
+        tokio::time::sleep(POLL * 2).await;
+        *directory = Directory::read(chain, netuid, stores).await?;
+    }
+}
+
+/// Finds out where the run began; the leader of a new run says so itself.
+async fn begin(
+    identity: &Identity,
+    role: Role,
+    clock: &Clock,
+    stores: &mut Stores,
+    directory: &mut Directory,
+) -> Result<RunStart, NodeError> {
+    loop {
+        if let Some(start) = node::fetch_start(identity, directory).await? {
+            return Ok(start);
+        }
+        let leads = directory.leader().is_some_and(|n| n.hotkey == identity.account());
+        if role == Role::Validator && leads {
+            let keys = identity.keys();
+            let text = identity.manifest.text.clone().into_bytes();
+            identity.bucket.put(&keys.manifest(), text.into()).await?;
+            // One whole window of notice, so that everyone is there when the first one opens.
+            let start =
+                RunStart { run: identity.run(), netuid: identity.netuid, start_window: clock.window() + 2 };
+            node::publish_document(identity, &keys.start(), &start).await?;
+            tracing::info!(window = start.start_window, "a new run begins");
+            return Ok(start);
+        }
+        tokio::time::sleep(POLL * 2).await;
+        *directory = Directory::read(identity.chain.as_ref(), identity.netuid, stores).await?;
+    }
+}
+
+fn state_dir(args: &NodeArgs, identity: &Identity) -> Result<PathBuf, Failure> {
+    let dir = match &args.dir {
+        Some(dir) => dir.clone(),
+        None => {
+            let home = std::env::home_dir().unwrap_or_else(|| PathBuf::from("."));
+            home.join(".templar").join(identity.account().to_string())
+        }
+    };
+    let dir = dir.join(identity.manifest.run_id());
+    std::fs::create_dir_all(&dir).map_err(|e| {
+        Failure::new(Exit::Storage, format!("cannot make the folder {}: {e}", dir.display()))
+            .hint("name another folder with --dir")
+    })?;
+    Ok(dir)
+}
+
+/// Opens a prepared corpus, or prepares one from text; it must be the one that the manifest pins.
+pub fn open_corpus(given: Option<&Path>, run: &ManifestFile, dir: &Path) -> Result<Sequences, Failure> {
+    let corpus = match given {
+        Some(path) if path.join("corpus.json").is_file() => Corpus::open(path),
+        given => {
+            let sources = given.map_or_else(default_sources, |path| Ok(vec![path.to_path_buf()]));
+            let prepared = dir.join("data");
+            sources
+                .and_then(|sources| Corpus::prepare(&sources, &prepared, CORPUS_BYTES))
+                .and_then(|_| Corpus::open(&prepared))
+        }
+    }?;
+    let manifest = &run.manifest;
+    let pinned = &manifest.data.hash;
+    if !pinned.is_empty() && pinned != corpus.hash() {
+        let message =
+            format!("this is not the run's corpus: its hash is {}, the run's is {pinned}", corpus.hash());
+        return Err(Failure::new(Exit::Data, message).hint("name the run's prepared corpus with --data"));
+    }
+    let length = usize::try_from(manifest.model.sequence_length).unwrap_or(usize::MAX);
+    corpus.sequences(length, manifest.data.held_out_sequences).map_err(Failure::from)
+}
+
+/// Says what went wrong for the moment, and waits a little before it is tried again.
+pub async fn pause(error: &NodeError) {
+    tracing::warn!(%error, "trying again");
+    tokio::time::sleep(POLL * 4).await;
+}
+
+/// Waits for Ctrl-C, a polite kill, or the end of standard input where that was asked for.
+pub async fn told_to_stop(exit_with_parent: bool) {
+    let parent_gone = async {
+        if !exit_with_parent {
+            return std::future::pending().await;
+        }
+        // A plain thread: the runtime would wait for a read of its own at the end.
+        let (tell, gone) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            let _ = tell.send(());
+        });
+        let _ = gone.await;
+    };
+    #[cfg(unix)]
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+        () = parent_gone => {}
+    }
+}

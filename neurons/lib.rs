@@ -1,0 +1,9 @@
+//! The verbs of the program `templar`. The roles, `miner`, `validator` and `localnet`, have files of their own and share
+//! `context`; every other verb is in `cli`. [`commands`] is the command tree.
+
+mod cli;
+pub mod commands;
+mod context;
+mod localnet;
+mod miner;
+mod validator;

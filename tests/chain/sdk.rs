@@ -1,0 +1,112 @@
+//! Bittensor's own SDK on the same chain: templar reads what it wrote, and it reads what templar wrote.
+
+use crate::support;
+use std::{net::IpAddr, process::Command};
+
+use super::node::{Node, key, neurons, subnet, until};
+use futures::TryStreamExt as _;
+use serde_json::{Value, json};
+use templar::{
+    chain::{AdminCall, Chain, CommitScheme, HistoryPart, HistoryQuery, SubtensorClient},
+    window::{Block, NetUid},
+};
+
+/// The SDK's version that the development chain is shown to.
+const SDK: &str = "bittensor==10.5.0";
+
+/// Runs the SDK's side and returns what it saw.
+async fn sdk(node: &Node, netuid: NetUid, verb: &'static str) -> Value {
+    let url = node.url.clone();
+    let run = move || {
+        let python = support::python("bittensor", &[SDK]);
+        Command::new(python.trim())
+            .arg(support::script("bittensor_sdk.py"))
+            .args([url.as_str(), &netuid.to_string(), verb])
+            // The SDK takes its arguments from the command line too, unless it is told not to.
+            .env("BT_NO_PARSE_CLI_ARGS", "1")
+            .output()
+            .unwrap()
+    };
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    serde_json::from_str(out.lines().last().unwrap_or_default()).unwrap()
+}
+
+fn did(saw: &Value, steps: &[&str]) {
+    for step in steps {
+        assert_eq!(saw[step], true, "{step}: {saw:#}");
+    }
+}
+
+async fn parts(chain: &SubtensorClient, netuid: NetUid, from: Block) -> Vec<HistoryPart> {
+    let to = chain.head().await.unwrap().number;
+    chain.weight_events(HistoryQuery::new(netuid, from, to)).try_collect().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_reads_what_the_other_wrote() {
+    let node = Node::start(0, None);
+    let chain = node.client().await;
+    let netuid = subnet(&chain).await;
+    // UID 0 is the owner's.
+    let (validator, miner) = (key("//validator"), key("//miner"));
+    let uids = neurons(&chain, netuid, &[validator.clone(), miner.clone()]).await;
+    assert_eq!(uids, [1, 2]);
+    until(&chain, netuid, |m| m.neuron(&validator.account()).unwrap().validator_permit).await;
+    let before = chain.head().await.unwrap().number;
+
+    // The SDK writes.
+    let saw = sdk(&node, netuid, "write").await;
+    did(&saw, &["register", "commitment", "axon", "weights"]);
+    let newcomer = key("//sdk-miner").account();
+    assert_eq!((&saw["newcomer"], &saw["uid"]), (&json!(newcomer.to_string()), &json!(3)), "{saw:#}");
+
+    // templar reads it.
+    let metagraph = chain.metagraph(netuid, None).await.unwrap();
+    let neuron = metagraph.neuron(&newcomer).unwrap();
+    assert_eq!((neuron.uid, &neuron.coldkey), (3, &key("//Charlie").account()));
+    let axon = neuron.details.as_ref().unwrap().axon.as_ref().unwrap();
+    assert_eq!((axon.ip, axon.port), ("8.8.4.4".parse::<IpAddr>().unwrap(), 8124));
+    let committed = chain.commitments(netuid, None).await.unwrap();
+    assert_eq!(committed[&newcomer], [b"hello".to_vec()]);
+    let row = chain.weights(netuid, 1, None).await.unwrap();
+    assert_eq!(row, [(1, 16384), (2, 65535)], "{row:?}");
+    let told: Vec<_> = parts(&chain, netuid, before).await.into_iter().flat_map(|p| p.events).collect();
+    let [set] = told.as_slice() else { panic!("{told:#?}") };
+    assert_eq!((set.what.kind(), set.validator_uid, set.what.weights()), ("set", Some(1), Some(&row[..])));
+    assert_eq!(saw["last_update"][1], set.block);
+
+    // templar writes.
+    let late = key("//templar-miner");
+    assert_eq!(chain.register(netuid, &late.account(), &key("//Bob")).await.unwrap(), 4);
+    chain.commit(netuid, &[b"from templar".to_vec()], &late).await.unwrap();
+    let set = chain.set_weights(netuid, &[2, 4], &[65535, 21845], 0, &validator).await.unwrap();
+
+    // The SDK reads it.
+    let saw = sdk(&node, netuid, "read").await;
+    assert_eq!((&saw["n"], &saw["info"], &saw["tempo"]), (&json!(5), &json!(5), &json!(5)), "{saw:#}");
+    assert_eq!(saw["hyperparameters"], 5);
+    assert_eq!(saw["hotkeys"][4], late.account().to_string());
+    // Who was paid has stake, and may get a permit of its own at any epoch; who came last has not.
+    assert_eq!((&saw["permits"][1], &saw["permits"][4]), (&json!(true), &json!(false)), "{saw:#}");
+    // The SDK shows rows that sum to one.
+    let weight = |uid: usize| saw["W"][1][uid].as_f64().unwrap();
+    assert!((weight(2) - 0.75).abs() < 1e-4 && (weight(4) - 0.25).abs() < 1e-4, "{saw:#}");
+    assert_eq!(saw["last_update"][1], set.block);
+    assert_eq!(saw["commitments"][late.account().to_string()], "from templar", "{saw:#}");
+    assert_eq!(saw["commitments"][newcomer.to_string()], "hello");
+    assert!(saw["stake"].as_f64().unwrap() >= 1_000.0, "{saw:#}");
+
+    // Under commit-reveal the SDK commits, and templar tells it.
+    let enabled = AdminCall::CommitRevealWeightsEnabled { netuid, enabled: true };
+    chain.sudo(enabled, &key("//Alice")).await.unwrap();
+    let from = chain.head().await.unwrap().number;
+    let saw = sdk(&node, netuid, "commit").await;
+    did(&saw, &["weights"]);
+    let told: Vec<_> = parts(&chain, netuid, from).await.into_iter().flat_map(|p| p.events).collect();
+    let commit =
+        told.iter().find(|event| event.what.kind() == "commit").unwrap_or_else(|| panic!("{told:#?}"));
+    assert_eq!(commit.validator_uid, Some(1));
+    assert_eq!(commit.what.commit().unwrap().scheme, CommitScheme::Timelocked);
+}

@@ -1,0 +1,279 @@
+//! A short network whose chain and storage stay up, and what can be asked of them afterwards: why a score is
+//! what it is, the log as a file, and an audit that finds a single bit.
+
+use serde_json::Value;
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+use templar::{
+    telemetry::score_log,
+    wallet::{Keypair, Wallet, verify},
+};
+
+/// A localnet that has ended, with its chain and storage still up.
+struct Kept {
+    child: Child,
+    dir: PathBuf,
+    network: String,
+    endpoint: String,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+    }
+}
+
+fn localnet(dir: &Path, arguments: &[&str], mut at_window: impl FnMut(u64)) -> Kept {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_templar"))
+        .args(["localnet", "--keep", "--json", "--dir"])
+        .arg(dir)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut kept = Kept { child, dir: dir.to_path_buf(), network: String::new(), endpoint: String::new() };
+    let said = lines
+        .by_ref()
+        .inspect(|line| {
+            eprintln!("  {line}");
+            if let Some((done, _)) = line.strip_prefix("window ").and_then(|line| line.split_once('/')) {
+                at_window(done.parse().unwrap());
+            }
+        })
+        .any(|line| line.starts_with("chain and storage"));
+    assert!(said, "the network ended before its last window");
+    let example = lines.next().unwrap();
+    let word =
+        |after: &str| example.split(after).nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    (kept.network, kept.endpoint) = (word("--network "), word("--bucket-endpoint "));
+    // Nobody must have to read on for the program to go on.
+    std::thread::spawn(move || lines.for_each(drop));
+    kept
+}
+
+impl Kept {
+    fn templar(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_templar"))
+            .args(arguments)
+            .args(["--network", &self.network, "--bucket-endpoint", &self.endpoint, "--netuid=3"])
+            .stdin(Stdio::null())
+            .env("TEMPLAR_LOG", "warn")
+            .env_remove("TEMPLAR_BUCKET_ENDPOINT")
+            .output()
+            .unwrap()
+    }
+
+    /// Audits the validator; gives the exit code and the report.
+    #[track_caller]
+    fn audit(&self, from: u64, to: u64) -> (i32, Value) {
+        let data = format!("--data={}", self.dir.join("data").display());
+        let window = format!("--window={from}..{to}");
+        let output = self.templar(&["audit", "--validator=1", "--json", "--device=cpu", &data, &window]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(stderr.contains("error: "), !output.status.success(), "{stderr}");
+        let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{stderr}"));
+        (output.status.code().unwrap(), report)
+    }
+
+    /// The folder of a neuron's objects in the storage.
+    fn objects(&self, folder: &str) -> Vec<PathBuf> {
+        let buckets = fs::read_dir(self.dir.join("storage")).unwrap().map(|bucket| bucket.unwrap().path());
+        let runs =
+            buckets.filter(|b| b.is_dir()).flat_map(|b| fs::read_dir(b).unwrap().map(|r| r.unwrap().path()));
+        runs.map(|run| run.join(folder)).filter(|path| path.is_dir()).collect()
+    }
+
+    /// The one object of a name in any bucket's folder.
+    fn object(&self, folder: &str, name: &str) -> PathBuf {
+        let found: Vec<PathBuf> = self
+            .objects(folder)
+            .into_iter()
+            .map(|folder| folder.join(name))
+            .filter(|p| p.is_file())
+            .collect();
+        found.into_iter().next().unwrap_or_else(|| panic!("no {folder}/{name}"))
+    }
+
+    fn validator(&self) -> Keypair {
+        Wallet::at(&self.dir.join("wallets"), "localnet", "validator-1").unwrap().hotkey().unwrap()
+    }
+}
+
+/// Kills a process of the localnet, as the kernel would.
+fn kill(dir: &Path, name: &str) {
+    let processes: Value = serde_json::from_slice(&fs::read(dir.join("processes.json")).unwrap()).unwrap();
+    let pid = processes[name].as_u64().unwrap().to_string();
+    assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+}
+
+/// Changes a file for as long as `check` runs; its time stamp stays.
+fn changed(path: &Path, change: impl FnOnce(Vec<u8>) -> Vec<u8>, check: impl FnOnce()) {
+    let before = fs::read(path).unwrap();
+    let modified = fs::metadata(path).unwrap().modified().unwrap();
+    let write = |bytes: &[u8]| {
+        fs::write(path, bytes).unwrap();
+        fs::File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
+    };
+    write(&change(before.clone()));
+    check();
+    write(&before);
+}
+
+fn flip(mut bytes: Vec<u8>) -> Vec<u8> {
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    bytes
+}
+
+#[track_caller]
+fn finds(kept: &Kept, window: u64, field: &str) -> Value {
+    let (code, report) = kept.audit(window, window);
+    let difference = report["difference"].clone();
+    assert_eq!(code, 8, "{report:#}");
+    assert_eq!((&difference["window"], &difference["field"]), (&window.into(), &field.into()), "{report:#}");
+    difference
+}
+
+#[test]
+fn an_honest_validator_passes_its_audit_and_a_single_bit_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("net");
+    let arguments = ["--windows=8", "--miners=2", "--saboteur=noise:1", "--window-seconds=10"];
+    let mut killed = false;
+    let kept = localnet(&dir, &arguments, |done| {
+        if done >= 3 && !std::mem::replace(&mut killed, true) {
+            kill(&dir, "validator-1");
+        }
+    });
+    let log = fs::read_to_string(dir.join("scores.jsonl")).unwrap();
+    let windows: Vec<u64> =
+        score_log::read(&log, verify).unwrap().iter().map(|window| window.closing.closes).collect();
+    let (first, last) = (windows[0], *windows.last().unwrap());
+    assert!((5..=8).contains(&windows.len()) && last == first + 7, "{windows:?}");
+
+    // All of it, from the initial model and an empty state, across the gap that the kill has left.
+    let (code, report) = kept.audit(first, last);
+    assert_eq!((code, &report["difference"]), (0, &Value::Null), "{report:#}");
+    let checked = report["windows"].as_array().unwrap();
+    for (window, number) in checked.iter().zip(first..) {
+        let outcome = if windows.contains(&number) { "same" } else { "no_log" };
+        assert_eq!(window["outcome"], outcome, "{report:#}");
+        assert_eq!(window["notes"], Value::Array(vec![]));
+    }
+    let judged = checked.iter().map(|w| w["judged"].as_u64().unwrap()).sum::<u64>();
+    assert!(checked.len() == 8 && judged > 10, "{report:#}");
+    assert!(report["weights_on_chain"]["settings"].as_u64().unwrap() >= 2, "{report:#}");
+    // The end of it, from a checkpoint and a published state; windows without a log say so.
+    let (code, report) = kept.audit(last, last + 5);
+    assert_eq!(code, 0, "{report:#}");
+    let outcomes: Vec<_> =
+        report["windows"].as_array().unwrap().iter().map(|w| w["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["same", "no_log", "no_log", "no_log", "no_log", "no_log"]);
+
+    why_and_export(&kept, &log, last);
+    a_flipped_bit_is_found(&kept, last);
+    weights_that_were_not_earned_are_found(&kept, last);
+}
+
+fn why_and_export(kept: &Kept, log: &str, last: u64) {
+    for uid in ["2", "3", "4"] {
+        let output = kept.templar(&["why", uid]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            text.starts_with(&format!("UID {uid} (")) && text.contains(&format!("in window {last}")),
+            "{text}"
+        );
+        assert!(text.contains("To earn more:"), "{text}");
+    }
+    let local = kept.dir.join("scores.jsonl");
+    let output = kept.templar(&["why", "2", "--json", "--log", local.to_str().unwrap()]);
+    let why: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&why["uid"], &why["window"]), (&2.into(), &last.into()));
+    assert!(why["findings"].as_array().unwrap().len() > 3);
+
+    let file = kept.dir.join("export.jsonl");
+    let out = file.to_str().unwrap();
+    let output = kept.templar(&["scores", "export", "--validator=1", "--format=jsonl", "--out", out]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        fs::read_to_string(&file).unwrap(),
+        log,
+        "what is published is what is on the validator's disk"
+    );
+    let window = format!("--window={}..{last}", last - 1);
+    let table = kept.dir.join("export.parquet");
+    let table = table.to_str().unwrap();
+    let output =
+        kept.templar(&["scores", "export", "--log", out, "--format=parquet", &window, "--out", table]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with("6 records of 2 windows"), "{said}");
+    assert!(fs::read(table).unwrap().starts_with(b"PAR1"));
+}
+
+fn a_flipped_bit_is_found(kept: &Kept, window: u64) {
+    // In an object that was accepted.
+    let object = kept.object("gradient", &format!("{window:010}.safetensors"));
+    changed(&object, flip, || {
+        let difference = finds(kept, window, "stage1.verdict");
+        let (logged, recomputed) = (&difference["logged"], &difference["recomputed"]);
+        assert_eq!((logged, recomputed), (&"accepted".into(), &"malformed".into()));
+    });
+    // In the published log, whatever bit: the signature says so.
+    let log = kept.object("scores", &format!("{window:010}.jsonl"));
+    changed(&log, flip, || {
+        let output = kept.templar(&["audit", "--validator=1", &format!("--window={window}")]);
+        assert_eq!(output.status.code(), Some(7), "{}", String::from_utf8_lossy(&output.stderr));
+    });
+    // In a score or a weight, by the validator itself, who signs what it likes.
+    let validator = kept.validator();
+    let resigned = |change: fn(&mut templar::gauntlet::ScoreRecord)| {
+        let validator = validator.clone();
+        move |bytes: Vec<u8>| {
+            let logged = score_log::read(std::str::from_utf8(&bytes).unwrap(), verify).unwrap().remove(0);
+            let mut records = logged.records;
+            change(records.iter_mut().find(|record| record.score > 0.0).unwrap());
+            let sign = |message: &[u8]| validator.sign(message);
+            let run = &logged.closing.run;
+            score_log::sign_window(run, window, &validator.account(), &records, sign).unwrap().into_bytes()
+        }
+    };
+    changed(&log, resigned(|record| record.score = f64::from_bits(record.score.to_bits() ^ 1)), || {
+        let difference = finds(kept, window, "score");
+        let number = |name: &str| difference[name].as_str().unwrap().parse::<f64>().unwrap();
+        let (logged, recomputed) = (number("logged"), number("recomputed"));
+        assert_eq!(logged.to_bits() ^ recomputed.to_bits(), 1);
+    });
+    changed(&log, resigned(|record| record.weight ^= 1), || _ = finds(kept, window, "weight"));
+    // Nothing is left of all this.
+    assert_eq!(kept.audit(window, window).0, 0);
+}
+
+/// On chain: the same weights but for one bit, set by the validator over those that it had set.
+fn weights_that_were_not_earned_are_found(kept: &Kept, window: u64) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (uid, was) = runtime.block_on(async {
+        use templar::chain::{Chain, SubtensorClient};
+        let chain =
+            SubtensorClient::connect(&templar::chain::endpoint(&kept.network).unwrap()).await.unwrap();
+        let mut weights = chain.weights(3, 1, None).await.unwrap();
+        weights.retain(|(_, weight)| *weight > 0);
+        let changed = weights.iter_mut().min_by_key(|(_, weight)| *weight).unwrap();
+        let was = *changed;
+        changed.1 ^= 1;
+        let (uids, weights): (Vec<u16>, Vec<u16>) = weights.into_iter().unzip();
+        chain.set_weights(3, &uids, &weights, 1_000, &kept.validator()).await.unwrap();
+        was
+    });
+    let difference = finds(kept, window, "weight_on_chain");
+    assert_eq!((&difference["uid"], &difference["recomputed"]), (&uid.into(), &was.to_string().into()));
+    assert_eq!(difference["logged"], (was ^ 1).to_string());
+}
