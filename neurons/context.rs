@@ -15,7 +15,7 @@ use templar::{
     device,
     gradient::Header,
     manifest::ManifestFile,
-    node::{self, Clock, Directory, Followed, Identity, NodeError, Replica, Stores, View},
+    node::{self, BucketCache, Clock, Directory, FollowOutcome, Identity, NodeError, Replica, View},
     round::RunStart,
     wallet::Keypair,
     window::{Schedule, Uid, Window},
@@ -65,11 +65,11 @@ pub enum Role {
 }
 
 /// A node that has caught up with its run.
-pub struct Ready {
+pub struct NodeContext {
     pub identity: Identity,
     pub clock: Clock,
     pub schedule: Schedule,
-    pub stores: Stores,
+    pub buckets: BucketCache,
     pub directory: Directory,
     pub corpus: Sequences,
     pub replica: Replica,
@@ -130,7 +130,7 @@ fn given_run(args: &NodeArgs, role: Role) -> Result<Option<ManifestFile>, Failur
 
 /// Opens the wallet, the chain, the bucket and the data, and checks that each is usable before anything
 /// is trained, so that a mistake shows in the first seconds. Then waits for the run and catches up.
-pub async fn prepare(args: &NodeArgs, role: Role) -> Result<Ready, Failure> {
+pub async fn prepare(args: &NodeArgs, role: Role) -> Result<NodeContext, Failure> {
     let device = device::open(&args.device)?;
     device::set_threads(args.threads);
     let given = given_run(args, role)?;
@@ -144,27 +144,27 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<Ready, Failure> {
     // Proves the write key before anything depends on it.
     bucket.put("write-check", bytes::Bytes::from_static(b"ok")).await?;
 
-    let mut stores = Stores::new(own.endpoint.clone());
+    let mut buckets = BucketCache::new(own.endpoint.clone());
     commit(chain.as_ref(), args.netuid, &hotkey, &own, given.as_ref().filter(|_| role == Role::Validator))
         .await?;
 
-    let mut directory = wait_for_leader(chain.as_ref(), args.netuid, &mut stores).await?;
+    let mut directory = wait_for_leader(chain.as_ref(), args.netuid, &mut buckets).await?;
     let manifest = match given {
         Some(manifest) => manifest,
-        None => wait_for_manifest(chain.as_ref(), args.netuid, &mut stores, &mut directory).await?,
+        None => wait_for_manifest(chain.as_ref(), args.netuid, &mut buckets, &mut directory).await?,
     };
     let identity = Identity { chain, netuid: args.netuid, hotkey, manifest: Arc::new(manifest), bucket };
     let dir = state_dir(args, &identity)?;
     let corpus = open_corpus(args.data.as_deref(), &identity.manifest, &dir)?;
-    let schedule = identity.manifest.manifest.schedule();
+    let schedule = identity.manifest.parsed.schedule();
     let clock = Clock::start(identity.chain.clone(), schedule).await?;
-    let start = begin(&identity, role, &clock, &mut stores, &mut directory).await?;
-    let replica = Replica::initial(&identity.manifest.manifest, start.start_window, device)?;
-    let mut ready = Ready {
+    let start = begin(&identity, role, &clock, &mut buckets, &mut directory).await?;
+    let replica = Replica::initial(&identity.manifest.parsed, start.start_window, device)?;
+    let mut ctx = NodeContext {
         identity,
         clock,
         schedule,
-        stores,
+        buckets,
         directory,
         corpus,
         replica,
@@ -173,15 +173,14 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<Ready, Failure> {
         device,
         directory_read: Instant::now(),
     };
-    ready.restore().await?;
-    Ok(ready)
+    ctx.restore().await?;
+    Ok(ctx)
 }
 
-impl Ready {
+impl NodeContext {
     /// The last window of the run; `None` for a run without end.
     pub fn last_window(&self) -> Option<Window> {
-        let windows = self.identity.manifest.manifest.schedule.windows;
-        (windows > 0).then(|| self.start.start_window + windows - 1)
+        node::window::last_window(&self.identity.manifest.parsed, self.start.start_window)
     }
 
     /// Reads the metagraph and the commitments again where they are old. A failing read keeps the old
@@ -194,7 +193,7 @@ impl Ready {
 
     /// [`Self::refresh`], however old they are.
     pub async fn refresh_now(&mut self) {
-        match Directory::read(self.identity.chain.as_ref(), self.identity.netuid, &mut self.stores).await {
+        match Directory::read(self.identity.chain.as_ref(), self.identity.netuid, &mut self.buckets).await {
             Ok(directory) => self.directory = directory,
             Err(error) => {
                 tracing::warn!(%error, "the metagraph could not be read; the last one stays in use")
@@ -203,7 +202,7 @@ impl Ready {
         self.directory_read = Instant::now();
     }
 
-    /// The node's slot now.
+    /// The node's UID now.
     pub fn uid(&self) -> Result<Uid, NodeError> {
         let (hotkey, netuid) = (self.identity.account(), self.identity.netuid);
         let neuron = self.directory.metagraph.neuron(&hotkey);
@@ -263,13 +262,13 @@ impl Ready {
         loop {
             let before = self.replica.window;
             match node::follow(&self.identity, &self.directory, &mut self.replica, target).await {
-                Ok(Followed::Reached) => {
+                Ok(FollowOutcome::Reached) => {
                     if self.replica.window != before {
                         self.publish_sync().await;
                     }
                     return Ok(());
                 }
-                Ok(Followed::Waiting(_)) => {}
+                Ok(FollowOutcome::Waiting(_)) => {}
                 Err(NodeError::Diverged { window, ours, theirs }) => {
                     tracing::warn!(window, ours, theirs, "the model differs from the run's; starting over");
                     self.start_over().await?;
@@ -285,7 +284,7 @@ impl Ready {
     }
 
     async fn start_over(&mut self) -> Result<(), NodeError> {
-        let manifest = &self.identity.manifest.manifest;
+        let manifest = &self.identity.manifest.parsed;
         self.replica = Replica::initial(manifest, self.start.start_window, self.device)?;
         self.restore().await
     }
@@ -341,11 +340,11 @@ async fn commit(
 async fn wait_for_leader(
     chain: &dyn Chain,
     netuid: u16,
-    stores: &mut Stores,
+    buckets: &mut BucketCache,
 ) -> Result<Directory, NodeError> {
     let mut told = false;
     loop {
-        let directory = Directory::read(chain, netuid, stores).await?;
+        let directory = Directory::read(chain, netuid, buckets).await?;
         if directory.led(netuid).is_ok() {
             return Ok(directory);
         }
@@ -361,7 +360,7 @@ async fn wait_for_leader(
 async fn wait_for_manifest(
     chain: &dyn Chain,
     netuid: u16,
-    stores: &mut Stores,
+    buckets: &mut BucketCache,
     directory: &mut Directory,
 ) -> Result<ManifestFile, NodeError> {
     loop {
@@ -369,7 +368,7 @@ async fn wait_for_manifest(
             return Ok(manifest);
         }
         tokio::time::sleep(POLL * 2).await;
-        *directory = Directory::read(chain, netuid, stores).await?;
+        *directory = Directory::read(chain, netuid, buckets).await?;
     }
 }
 
@@ -378,7 +377,7 @@ async fn begin(
     identity: &Identity,
     role: Role,
     clock: &Clock,
-    stores: &mut Stores,
+    buckets: &mut BucketCache,
     directory: &mut Directory,
 ) -> Result<RunStart, NodeError> {
     loop {
@@ -398,7 +397,7 @@ async fn begin(
             return Ok(start);
         }
         tokio::time::sleep(POLL * 2).await;
-        *directory = Directory::read(identity.chain.as_ref(), identity.netuid, stores).await?;
+        *directory = Directory::read(identity.chain.as_ref(), identity.netuid, buckets).await?;
     }
 }
 
@@ -430,7 +429,7 @@ pub fn open_corpus(given: Option<&Path>, run: &ManifestFile, dir: &Path) -> Resu
                 .and_then(|_| Corpus::open(&prepared))
         }
     }?;
-    let manifest = &run.manifest;
+    let manifest = &run.parsed;
     let pinned = &manifest.data.hash;
     if !pinned.is_empty() && pinned != corpus.hash() {
         let message =

@@ -10,6 +10,7 @@ use templar::{report::Report, wallet::Keypair};
 
 mod chain;
 mod outcome;
+mod pace;
 mod plan;
 mod processes;
 mod watch;
@@ -41,9 +42,9 @@ pub struct Args {
     /// `localnet/`.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Seconds of one window.
-    #[arg(long, default_value_t = 15.0, value_name = "SECONDS")]
-    pub window_seconds: f64,
+    /// Seconds of one window. Without it this machine is measured for a second.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub window_seconds: Option<f64>,
     /// Keep the chain and the storage running when the run is over, until Ctrl-C: to audit it, to look at
     /// weights and buckets.
     #[arg(long)]
@@ -51,6 +52,11 @@ pub struct Args {
     /// Print the report as JSON, and nothing else, on standard output.
     #[arg(long)]
     pub json: bool,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse::<f64>().map_err(|_| format!("`{text}` is not a number of seconds"))?;
+    if (1.0..=3600.0).contains(&seconds) { Ok(seconds) } else { Err("it must be from 1 to 3600".to_owned()) }
 }
 
 /// Starts the network, watches it to its end and reports.
@@ -109,13 +115,13 @@ async fn play(args: &Args, plan: &Plan, processes: &mut Processes) -> Result<Rep
     let client = plan.connect().await?;
     progress.stage("creating the subnet: registering, funding and staking");
     let alice = Keypair::from_uri("//Alice")?;
-    chain::set_up(client.as_ref(), plan, &alice).await?;
+    chain::set_up(&client, plan, &alice).await?;
     progress.stage("starting the neurons");
     processes.start_neurons(plan)?;
-    watch::until_the_end(client.as_ref(), plan, processes, &progress).await?;
+    watch::until_the_end(&client, plan, processes, &progress).await?;
     progress.stage("waiting for the chain to pay for the last weights");
-    chain::next_epoch(client.as_ref(), plan, Duration::from_secs(60)).await?;
-    let report = outcome::read(client.as_ref(), plan).await?;
+    chain::next_epoch(&client, plan, Duration::from_secs(60)).await?;
+    let report = outcome::read(&client, plan).await?;
     progress.done();
     Ok(report)
 }

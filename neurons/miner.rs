@@ -2,7 +2,7 @@
 
 use crate::{
     cli::Failure,
-    context::{self, NodeArgs, Ready, Role},
+    context::{self, NodeArgs, NodeContext, Role},
 };
 use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 use templar::{compress::Demo, gradient, node::NodeError, train, window::Window};
@@ -29,8 +29,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         return context::dry_run(&args.node, Role::Miner).await;
     }
     let work = async {
-        let ready = context::prepare(&args.node, Role::Miner).await?;
-        Miner::new(ready, args.sabotage).mine().await.map_err(Failure::from)
+        let ctx = context::prepare(&args.node, Role::Miner).await?;
+        Miner::new(ctx, args.sabotage).mine().await.map_err(Failure::from)
     };
     tokio::select! {
         result = work => result,
@@ -39,7 +39,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 }
 
 struct Miner {
-    ready: Ready,
+    ctx: NodeContext,
     demo: Demo,
     sabotage: Option<Sabotage>,
     momentum: PathBuf,
@@ -47,10 +47,10 @@ struct Miner {
 
 impl Miner {
     /// Takes up the momentum of an earlier run of this node, so that a restart loses no error feedback.
-    fn new(ready: Ready, sabotage: Option<Sabotage>) -> Self {
-        let momentum = ready.dir.join("momentum.safetensors");
-        let beta = ready.identity.manifest.manifest.compress.momentum;
-        let (layout, device) = (ready.replica.layout(), ready.device);
+    fn new(ctx: NodeContext, sabotage: Option<Sabotage>) -> Self {
+        let momentum = ctx.dir.join("momentum.safetensors");
+        let beta = ctx.identity.manifest.parsed.compress.momentum;
+        let (layout, device) = (ctx.replica.layout(), ctx.device);
         let demo = if momentum.exists() {
             match Demo::load(layout, beta, &momentum, device) {
                 Ok((demo, _)) => {
@@ -65,7 +65,7 @@ impl Miner {
         } else {
             Demo::new(layout, beta, device)
         };
-        Self { ready, demo, sabotage, momentum }
+        Self { ctx, demo, sabotage, momentum }
     }
 
     async fn mine(&mut self) -> Result<(), NodeError> {
@@ -79,18 +79,18 @@ impl Miner {
 
     /// Works window by window, to the run's last one.
     async fn windows(&mut self) -> Result<(), NodeError> {
-        let last = self.ready.last_window();
+        let last = self.ctx.last_window();
         loop {
-            let window = self.ready.clock.window().max(self.ready.start.start_window);
+            let window = self.ctx.clock.window().max(self.ctx.start.start_window);
             if let Some(last) = last.filter(|last| window > *last) {
-                self.ready.follow_to(last).await?;
-                tracing::info!(window = last, model = self.ready.replica.hash, "the run is over");
+                self.ctx.follow_to(last).await?;
+                tracing::info!(window = last, model = self.ctx.replica.hash, "the run is over");
                 return Ok(());
             }
-            self.ready.clock.reach(self.ready.schedule.first_block(window)).await?;
+            self.ctx.clock.reach(self.ctx.schedule.first_block(window)).await?;
             // The model to train on is the one after the window before.
-            self.ready.follow_to(window - 1).await?;
-            if self.ready.clock.window() != window {
+            self.ctx.follow_to(window - 1).await?;
+            if self.ctx.clock.window() != window {
                 tracing::warn!(window, "the round before came too late; this window is skipped");
                 continue;
             }
@@ -101,9 +101,9 @@ impl Miner {
     /// Trains, waits for the put window, uploads.
     async fn work(&mut self, window: Window) -> Result<(), NodeError> {
         let object = tokio::task::block_in_place(|| self.train(window))?;
-        self.ready.clock.put_window(window).await?;
+        self.ctx.clock.put_window(window).await?;
         let started = Instant::now();
-        let identity = &self.ready.identity;
+        let identity = &self.ctx.identity;
         let keys = identity.keys();
         let bytes = object.len();
         match identity.bucket.put(&keys.gradient(window), object.into()).await {
@@ -121,33 +121,33 @@ impl Miner {
         Ok(())
     }
 
-    /// The window's pseudo-gradient, ready to upload.
+    /// The window's pseudo-gradient, ctx to upload.
     fn train(&mut self, window: Window) -> Result<Vec<u8>, NodeError> {
         let started = Instant::now();
-        let ready = &mut self.ready;
-        let identity = ready.identity.clone();
+        let ctx = &mut self.ctx;
+        let identity = ctx.identity.clone();
         let account = identity.account();
-        let uid = ready.uid()?;
-        let assigned = ready.assigned(account.as_ref(), window);
+        let uid = ctx.uid()?;
+        let assigned = ctx.assigned(account.as_ref(), window);
         let trained = match self.sabotage {
             // Honest work, on somebody else's data.
-            Some(Sabotage::Lazy) => ready.assigned(blake3::hash(account.as_ref()).as_bytes(), window),
+            Some(Sabotage::Lazy) => ctx.assigned(blake3::hash(account.as_ref()).as_bytes(), window),
             _ => assigned.clone(),
         };
-        let tokens = ready.tokens(&trained)?;
-        let micro_batch = identity.manifest.manifest.train.micro_batch;
-        let step = train::local_step(&mut ready.replica.model, &tokens, micro_batch)?;
+        let tokens = ctx.tokens(&trained)?;
+        let micro_batch = identity.manifest.parsed.train.micro_batch;
+        let step = train::local_step(&mut ctx.replica.model, &tokens, micro_batch)?;
         let seconds = started.elapsed().as_secs_f64();
         tracing::info!(window, loss = step.loss, seconds, phase = "train", "trained");
 
         let started = Instant::now();
         let mut tensors = self.demo.encode(&step.gradients)?;
         if self.sabotage == Some(Sabotage::Noise) {
-            sabotage::randomise(&mut tensors, ready.replica.layout(), window, account.as_ref());
+            sabotage::randomise(&mut tensors, ctx.replica.layout(), window, account.as_ref());
         }
-        let header = ready.header(window, uid, &assigned);
+        let header = ctx.header(window, uid, &assigned);
         let sign = |message: &[u8]| identity.hotkey.sign(message);
-        let (object, _) = gradient::encode(&header, &tensors, ready.replica.layout(), sign)?;
+        let (object, _) = gradient::encode(&header, &tensors, ctx.replica.layout(), sign)?;
         if let Err(error) = self.demo.save(&self.momentum, &BTreeMap::new()) {
             tracing::warn!(%error, "the momentum could not be saved; a restart would begin from zero");
         }

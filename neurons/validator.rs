@@ -2,23 +2,24 @@
 
 use crate::{
     cli::Failure,
-    context::{self, NodeArgs, Ready, Role},
+    context::{self, NodeArgs, NodeContext, Role},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Instant,
 };
 use templar::{
-    chain::{RevealState, WeightsOrder},
-    gauntlet::{Evidence, overlap},
+    chain::{RevealState, WeightsRequest},
+    gauntlet::Evidence,
     node::{
-        self, Followed, NodeError,
+        self, FollowOutcome, NodeError,
         gather::{self, Gathered},
         judge::Judge,
+        window::{DecidingBlocks, OpenWindow, block_hash, weights_are_due},
     },
     report::LossPoint,
     wallet::AccountId,
-    window::{Block, PutWindow, Window},
+    window::Window,
 };
 
 pub mod publish;
@@ -39,8 +40,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         return context::dry_run(&args.node, Role::Validator).await;
     }
     let work = async {
-        let ready = context::prepare(&args.node, Role::Validator).await?;
-        let mut validator = Validator::new(ready)?;
+        let ctx = context::prepare(&args.node, Role::Validator).await?;
+        let mut validator = Validator::new(ctx)?;
         validator.judge_windows().await.map_err(Failure::from)
     };
     tokio::select! {
@@ -50,24 +51,24 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 }
 
 struct Validator {
-    ready: Ready,
+    ctx: NodeContext,
     state: State,
     judge: Judge,
 }
 
 impl Validator {
-    fn new(ready: Ready) -> Result<Self, NodeError> {
-        let state = State::open(&ready)?;
-        let judge = Judge::new(&ready.identity, ready.device);
-        Ok(Self { ready, state, judge })
+    fn new(ctx: NodeContext) -> Result<Self, NodeError> {
+        let state = State::open(&ctx)?;
+        let judge = Judge::new(&ctx.identity, ctx.device);
+        Ok(Self { ctx, state, judge })
     }
 
     async fn judge_windows(&mut self) -> Result<(), NodeError> {
         self.catch_up().await?;
-        self.state.publish_newest(&self.ready).await?;
-        let last = self.ready.last_window();
+        self.state.publish_newest(&self.ctx).await?;
+        let last = self.ctx.last_window();
         loop {
-            let window = self.ready.replica.window + 1;
+            let window = self.ctx.replica.window + 1;
             if last.is_some_and(|last| window > last) {
                 break;
             }
@@ -75,68 +76,66 @@ impl Validator {
                 Err(error) if error.is_transient() => {
                     context::pause(&error).await;
                     // What could not be published then is not lost.
-                    if let Err(error) = self.state.publish_newest(&self.ready).await {
+                    if let Err(error) = self.state.publish_newest(&self.ctx).await {
                         tracing::warn!(%error, "the newest scores are not published yet");
                     }
                 }
                 result => result?,
             }
         }
-        tracing::info!(model = self.ready.replica.hash, "the run is over");
+        tracing::info!(model = self.ctx.replica.hash, "the run is over");
         Ok(())
     }
 
     /// Applies the rounds that were published while this validator was away, its own among them: what a
     /// leader has once said stands.
     async fn catch_up(&mut self) -> Result<(), NodeError> {
-        while self.ready.replica.window < self.ready.clock.window() {
-            let next = self.ready.replica.window + 1;
-            let ready = &mut self.ready;
-            match node::follow(&ready.identity, &ready.directory, &mut ready.replica, next).await? {
-                Followed::Waiting(_) => break,
-                Followed::Reached => self.note_loss(next)?,
+        while self.ctx.replica.window < self.ctx.clock.window() {
+            let next = self.ctx.replica.window + 1;
+            let ctx = &mut self.ctx;
+            match node::follow(&ctx.identity, &ctx.directory, &mut ctx.replica, next).await? {
+                FollowOutcome::Waiting(_) => break,
+                FollowOutcome::Reached => self.note_loss(next)?,
             }
         }
-        self.ready.publish_sync().await;
+        self.ctx.publish_sync().await;
         Ok(())
     }
 
     /// One window: gather, let the round be known, take the step, judge, pay.
     async fn window(&mut self, window: Window) -> Result<(), NodeError> {
-        let put = self.ready.clock.closed(window).await?;
-        self.ready.refresh_now().await;
+        let put = self.ctx.clock.closed(window).await?;
+        self.ctx.refresh_now().await;
         let started = Instant::now();
-        let gathered = gather::gather(&self.ready.view(), window, put).await;
+        let gathered = gather::gather(&self.ctx.view(), window, put).await;
         let seconds = started.elapsed().as_secs_f64();
         let accepted = gathered.accepted().count();
         tracing::info!(window, accepted, seconds, phase = "gather", "gathered");
 
-        self.state.roster(&self.ready);
-        self.judge.keep(&self.ready.replica);
-        let step = self.ready.replica.next_step();
-        // Decides ties and what is compared; the step cannot wait for another block.
-        let opening = self.block_hash(self.ready.schedule.opening_block(window)).await?;
-        let limit = self.ready.identity.manifest.manifest.gauntlet.overlap_limit();
-        let alike =
-            tokio::task::block_in_place(|| gathered.alike(self.ready.replica.layout(), &opening, limit));
-        let chosen = self.take_step(window, &gathered, &alike, &opening).await?;
+        self.state.roster(&self.ctx);
+        self.judge.keep(&self.ctx.replica);
+        let chain = self.ctx.identity.chain.clone();
+        let opening_hash = block_hash(chain.as_ref(), self.ctx.schedule.opening_block(window)).await?;
+        let open = tokio::task::block_in_place(|| {
+            OpenWindow::new(&self.ctx.view(), window, &gathered, opening_hash)
+        });
+        let chosen = self.take_step(window, &gathered, &open).await?;
         self.note_loss(window)?;
 
-        let seed = self.evaluation_seed(window, put).await?;
-        let order = self.state.gauntlet.evaluation_order(&gathered.hotkeys(), window, &seed);
-        let evidence = self.evaluate(window, &gathered, &chosen, order, &seed, step).await?;
-        let observations = gathered.observations(&chosen, evidence);
-        self.state.score(&self.ready, window, step, &observations, &alike).await?;
+        let blocks = DecidingBlocks::find(&mut self.ctx.clock, &self.ctx.schedule, window, &put).await?;
+        let seed = block_hash(chain.as_ref(), blocks.evaluation).await?;
+        let evidence = self.evaluate(window, &gathered, &open, &chosen, &seed).await?;
+        self.state.score(&self.ctx, window, |gauntlet| open.score(gauntlet, &chosen, evidence)).await?;
         self.reveal().await;
-        self.pay(window).await;
-        publish::progress(&self.ready, window, &self.state.losses, None).await;
+        self.submit_weights(window).await;
+        publish::progress(&self.ctx, window, &self.state.losses, None).await;
         Ok(())
     }
 
     /// Measures the model after a window's step, once.
     fn note_loss(&mut self, window: Window) -> Result<(), NodeError> {
         if self.state.losses.iter().all(|known| known.window != window) {
-            let loss = tokio::task::block_in_place(|| self.judge.held_out(&self.ready.view()))?;
+            let loss = tokio::task::block_in_place(|| self.judge.held_out(&self.ctx.view()))?;
             self.state.losses.push(LossPoint { window, loss });
             tracing::info!(window, loss, "held-out loss");
         }
@@ -149,26 +148,23 @@ impl Validator {
         &mut self,
         window: Window,
         gathered: &Gathered,
-        alike: &[overlap::Pair],
-        seed: &[u8; 32],
+        open: &OpenWindow<'_>,
     ) -> Result<BTreeSet<AccountId>, NodeError> {
-        let ready = &mut self.ready;
-        let leads = ready.directory.leader().is_some_and(|n| n.hotkey == ready.identity.account());
-        let mut record = node::fetch_round(&ready.identity, &ready.directory, window).await?;
+        let ctx = &mut self.ctx;
+        let leads = ctx.directory.leader().is_some_and(|n| n.hotkey == ctx.identity.account());
+        let mut record = node::fetch_round(&ctx.identity, &ctx.directory, window).await?;
         // What the leader has published stands, also if it was this validator, before it was interrupted.
         if !leads || record.is_some() {
-            ready.follow_to(window).await?;
+            ctx.follow_to(window).await?;
             if record.is_none() {
-                record = node::fetch_round(&ready.identity, &ready.directory, window).await?;
+                record = node::fetch_round(&ctx.identity, &ctx.directory, window).await?;
             }
             return Ok(record.into_iter().flat_map(|r| r.accepted).map(|a| a.hotkey).collect());
         }
-        let top_g = ready.identity.manifest.manifest.gauntlet.top_g;
-        let chosen = self.state.gauntlet.aggregate_set_without(&gathered.hotkeys(), alike, top_g, seed);
-        let chosen: BTreeSet<AccountId> = chosen.into_iter().collect();
-        let (record, payloads) = publish::round(ready, window, gathered, &chosen).await?;
+        let chosen = open.choose(&self.state.gauntlet);
+        let (record, payloads) = publish::round(ctx, window, gathered, &chosen).await?;
         let started = Instant::now();
-        ready.replica.apply(&record, &payloads)?;
+        ctx.replica.apply(&record, &payloads)?;
         let seconds = started.elapsed().as_secs_f64();
         tracing::info!(
             window,
@@ -177,48 +173,38 @@ impl Validator {
             phase = "aggregate",
             "round published and applied"
         );
-        ready.publish_sync().await;
-        let every = ready.identity.manifest.manifest.checkpoint.every_windows;
-        if (window + 1 - ready.start.start_window).is_multiple_of(every) {
-            node::publish_checkpoint(&ready.identity, &ready.replica).await?;
+        ctx.publish_sync().await;
+        let every = ctx.identity.manifest.parsed.checkpoint.every_windows;
+        if (window + 1 - ctx.start.start_window).is_multiple_of(every) {
+            node::publish_checkpoint(&ctx.identity, &ctx.replica).await?;
         }
         Ok(chosen)
     }
 
-    /// Measures peers in the order given, until the next window's uploads are due.
+    /// Measures peers in the order of the window's lottery, until the next window's uploads are due.
     async fn evaluate(
         &mut self,
         window: Window,
         gathered: &Gathered,
+        open: &OpenWindow<'_>,
         chosen: &BTreeSet<AccountId>,
-        order: Vec<AccountId>,
         seed: &[u8; 32],
-        step: f64,
     ) -> Result<BTreeMap<AccountId, Evidence>, NodeError> {
         let started = Instant::now();
-        let step = step * self.ready.identity.manifest.manifest.gauntlet.evaluation_step;
-        let shared = tokio::task::block_in_place(|| {
-            self.judge.share(&self.ready.view(), window, seed, gathered, chosen, step)
-        })?;
+        let order = self.state.gauntlet.evaluation_order(&gathered.hotkeys(), window, seed);
+        let (ctx, losses) = (&self.ctx, &self.state.losses);
         // Of the last window everybody is judged: nothing waits for its end.
-        let last = self.ready.last_window() == Some(window);
-        let mut evidence = BTreeMap::new();
-        for hotkey in order {
-            if !last && self.ready.clock.window() > window + 1 {
-                tracing::warn!(
-                    window,
-                    judged = evidence.len(),
-                    "time is up; the others come first next time"
-                );
-                break;
+        let last = ctx.last_window() == Some(window);
+        let go_on = async |hotkey: &AccountId| {
+            if !last && ctx.clock.window() > window + 1 {
+                tracing::warn!(window, "time is up; the others come first next time");
+                return false;
             }
-            let uid = gathered.peers.get(&hotkey).map(|peer| peer.uid);
-            publish::progress(&self.ready, window, &self.state.losses, uid).await;
-            let measured = tokio::task::block_in_place(|| {
-                self.judge.evidence(&self.ready.view(), window, &hotkey, gathered, &shared, step)
-            })?;
-            evidence.insert(hotkey, measured);
-        }
+            let uid = gathered.peers.get(hotkey).map(|peer| peer.uid);
+            publish::progress(ctx, window, losses, uid).await;
+            true
+        };
+        let evidence = open.measure(&mut self.judge, &ctx.view(), chosen, seed, &order, go_on).await?;
         let seconds = started.elapsed().as_secs_f64();
         tracing::info!(window, peers = evidence.len(), seconds, phase = "evaluate", "judged");
         Ok(evidence)
@@ -226,10 +212,9 @@ impl Validator {
 
     /// Sets weights on chain where they are due. A refusal is logged and tried again when they are next
     /// due: judging goes on.
-    async fn pay(&mut self, window: Window) {
-        let every = self.ready.identity.manifest.manifest.gauntlet.windows_per_weights;
-        let due = (window + 1 - self.ready.start.start_window).is_multiple_of(every);
-        if !due && self.ready.last_window() != Some(window) {
+    async fn submit_weights(&mut self, window: Window) {
+        let manifest = &self.ctx.identity.manifest.parsed;
+        if !weights_are_due(manifest, self.ctx.start.start_window, window) {
             return;
         }
         let weights = self.state.gauntlet.weights();
@@ -237,14 +222,15 @@ impl Validator {
             tracing::warn!(window, "nobody has a positive score; weights are not set");
             return;
         }
-        let (identity, peers) = (&self.ready.identity, weights.len());
-        let order =
-            WeightsOrder { netuid: identity.netuid, mechanism: 0, weights, version_key: node::VERSION_KEY };
-        match identity.chain.give_weights(&order, &identity.hotkey).await {
-            Ok(given) => {
-                let (block, way, opens_at) = (given.included.block, given.way, given.opens_at);
-                tracing::info!(window, block, peers, ?way, opens_at, "weights set");
-                if let Some(commit) = given.salted {
+        let (identity, peers) = (&self.ctx.identity, weights.len());
+        let request =
+            WeightsRequest { netuid: identity.netuid, mechanism: 0, weights, version_key: node::VERSION_KEY };
+        match identity.chain.set_weights(&request, &identity.hotkey).await {
+            Ok(submitted) => {
+                let block = submitted.included.block;
+                let (path, opens_at) = (submitted.path, submitted.opens_at);
+                tracing::info!(window, block, peers, ?path, opens_at, "weights set");
+                if let Some(commit) = submitted.salted {
                     self.state.keep(commit);
                 }
             }
@@ -254,7 +240,7 @@ impl Validator {
 
     /// Reveals salted commits whose time has come; the chain opens all others by itself.
     async fn reveal(&mut self) {
-        let identity = &self.ready.identity;
+        let identity = &self.ctx.identity;
         let mut waiting = Vec::new();
         for commit in self.state.commits() {
             let state = identity.chain.reveal_state(&commit, &identity.account()).await;
@@ -275,17 +261,5 @@ impl Validator {
             }
         }
         self.state.set_commits(waiting);
-    }
-
-    /// The hash of the first block after the put window: it did not exist while uploads could change, so
-    /// nobody can aim at the data that is drawn from it, and every validator draws the same.
-    async fn evaluation_seed(&mut self, window: Window, put: PutWindow) -> Result<[u8; 32], NodeError> {
-        let opening = self.ready.schedule.opening_block(window);
-        let block = self.ready.clock.first_block_at(opening, put.last_accepted_ms() + 1).await?;
-        self.block_hash(block).await
-    }
-
-    async fn block_hash(&self, block: Block) -> Result<[u8; 32], NodeError> {
-        self.ready.identity.chain.block_hash(block).await?.ok_or(NodeError::NoBlock(block))
     }
 }

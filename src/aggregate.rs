@@ -17,7 +17,7 @@
 
 use crate::{
     compress::dct,
-    gradient::{Layout, SparseTensor, TensorLayout, value},
+    gradient::{Layout, SparseTensor, TensorLayout, coefficient},
 };
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
@@ -138,7 +138,9 @@ fn inverse_norm(tensor: &SparseTensor) -> i64 {
     tensor.codes.iter().for_each(|c| counts[usize::from(c & 0x7f)] += 1);
     let squares: u128 = (0..128u8)
         .zip(counts)
-        .map(|(code, count)| u128::from(value::magnitude(code).unsigned_abs()).pow(2) * u128::from(count))
+        .map(|(code, count)| {
+            u128::from(coefficient::magnitude(code).unsigned_abs()).pow(2) * u128::from(count)
+        })
         .sum();
     if squares == 0 { 0 } else { ((1u64 << 52) as f64 / (squares as f64).sqrt()) as i64 }
 }
@@ -187,7 +189,7 @@ fn slab_means(peers: &[(&SparseTensor, i64)], shape: &TensorLayout, start: usize
         for (tensor, inverse_norm) in peers {
             let range = chunk * kept..(chunk + 1) * kept;
             for (position, code) in tensor.positions[range.clone()].iter().zip(&tensor.codes[range]) {
-                let magnitude = i64::from(value::magnitude(*code));
+                let magnitude = i64::from(coefficient::magnitude(*code));
                 if magnitude != 0 {
                     let sum = &mut sums[usize::from(*position)];
                     *sum = (sum.0 + magnitude * inverse_norm, sum.1 + 1);

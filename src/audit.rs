@@ -4,7 +4,7 @@
 //! state that it published after the window before. It runs the code that the validator runs, and compares
 //! every field of the signed log, the published state and the weights on chain with what comes out.
 //!
-//! Three things are taken from the log, because nobody else can know them: who was looked at, who was judged
+//! Three things are taken from the log, because nobody else can know them: which peers were looked at, which were judged
 //! before time ran out, and what was uploaded where the object was replaced or removed since. The report says
 //! where that was so. Nothing is signed and nothing is published.
 
@@ -22,7 +22,7 @@ use crate::{
     chain::ChainError,
     data::Sequences,
     gauntlet::GauntletError,
-    node::{Clock, Directory, Identity, NodeError, Replica, Scores, ScoresError, Stores, judge::Judge},
+    node::{BucketCache, Clock, Directory, Identity, NodeError, Replica, Scores, ScoresError, judge::Judge},
     round::RunStart,
     wallet::AccountId,
     window::{Uid, Window},
@@ -56,23 +56,24 @@ impl From<GauntletError> for AuditError {
     }
 }
 
-/// Who is audited: a slot and who holds it.
+/// The validator that is audited: its UID and its hotkey.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audited {
-    /// The slot.
+    /// The UID.
     pub uid: Uid,
     /// The validator.
     pub hotkey: AccountId,
 }
 
 /// Everything that an audit needs.
+#[derive(Debug)]
 pub struct Auditor {
     /// The run and the chain. Its hotkey signs nothing, its bucket stays empty: any will do.
     pub identity: Identity,
     /// The chain's blocks.
     pub clock: Clock,
     /// Strangers' buckets.
-    pub stores: Stores,
+    pub buckets: BucketCache,
     /// Where the run began.
     pub start: RunStart,
     /// The run's text.
@@ -139,7 +140,7 @@ impl Auditor {
         directory: &Directory,
         window: Window,
     ) -> Result<&'a mut Bench, AuditError> {
-        let manifest = &self.identity.manifest.manifest;
+        let manifest = &self.identity.manifest.parsed;
         let mut at = match bench.take() {
             Some(bench) => bench,
             None => {

@@ -7,7 +7,7 @@
 pub mod dct;
 
 use crate::{
-    gradient::{Layout, SparseTensor, TensorLayout, value},
+    gradient::{Layout, SparseTensor, TensorLayout, coefficient},
     model::{ModelError, floats, read_tensors, write_tensors},
 };
 use dct::Bases;
@@ -99,7 +99,7 @@ impl Demo {
             let largest = floats(&tch::no_grad(|| g.abs().max() + m.abs().max()));
             // A coefficient is at most the side of its chunk times the largest element.
             let bound = largest.first().map_or(f32::NAN, |v| v * 2.0 * (shape.chunk_len() as f32).sqrt());
-            if value::shared_exponent(bound).is_none() {
+            if coefficient::shared_exponent(bound).is_none() {
                 return Err(CompressError::NotFinite(shape.name.clone()));
             }
         }
@@ -146,9 +146,10 @@ fn encode_tensor(shape: &TensorLayout, m: &mut Tensor, bases: &Bases) -> Result<
     let positions = largest(&coefficients, shape.kept as i64);
     let kept = floats(&coefficients.gather(1, &positions, false));
     let top = kept.iter().fold(0f32, |a, v| a.max(v.abs()));
-    let exponent = value::shared_exponent(top).ok_or_else(|| CompressError::NotFinite(shape.name.clone()))?;
-    let codes: Vec<u8> = kept.iter().map(|v| value::encode(*v, exponent)).collect();
-    let decoded: Vec<f32> = codes.iter().map(|c| value::decode(*c, exponent)).collect();
+    let exponent =
+        coefficient::shared_exponent(top).ok_or_else(|| CompressError::NotFinite(shape.name.clone()))?;
+    let codes: Vec<u8> = kept.iter().map(|v| coefficient::encode(*v, exponent)).collect();
+    let decoded: Vec<f32> = codes.iter().map(|c| coefficient::decode(*c, exponent)).collect();
     let decoded = Tensor::from_slice(&decoded).to_device(m.device()).view_as(&positions);
     let sent = coefficients.zeros_like().scatter(1, &positions, &decoded);
     let _ = m.g_sub_(&bases.inverse(shape, &sent));

@@ -3,15 +3,12 @@
 //! - [`Corpus`] is prepared text on disk: tokens and a small manifest with their hash.
 //! - [`Sequences`] cuts it into training sequences and held-out ones.
 //! - [`assigned`] and [`random`] draw sequences: pure functions that everyone recomputes.
-//! - [`mod@reference`] draws as the Python implementation does, for comparison with its runs.
 
 mod assignment;
 mod corpus;
 mod digest;
 mod prepare;
 mod sequences;
-
-pub mod reference;
 
 pub use assignment::{assigned, judged, random};
 pub use corpus::{Corpus, CorpusManifest};

@@ -3,7 +3,7 @@
 //! A validator observes every peer once a window. [`stage1`] asks whether the peer's object is there, in
 //! time, well-formed and made from the right model. Stage 2 measures losses: [`loss_score`] and
 //! [`rating`] say how much the object helps, [`proof`] whether its author trained on the data that it was
-//! assigned, [`work`] how much of it, [`overlap`] whether it is another's. [`peer_score`], [`penalty`] and [`weights`] make pay of that, [`selection`] decides who is
+//! assigned, [`work_share`] how much of it, [`overlap`] whether it is another's. [`peer_score`], [`penalty`] and [`weights`] make pay of that, [`selection`] decides who is
 //! aggregated and who is judged first. `docs/gauntlet.md` has every rule with its source.
 //!
 //! Nothing here reads a clock, a file or a random number: time and losses come in as observations, lots
@@ -14,7 +14,7 @@
 //! use templar::gauntlet::{Evidence, Gauntlet, Hotkey, Observation, Peer, stage1::Stage1};
 //! use templar::manifest::ManifestFile;
 //!
-//! let config = ManifestFile::preset("local")?.manifest.gauntlet;
+//! let config = ManifestFile::preset("local")?.parsed.gauntlet;
 //! let mut gauntlet = Gauntlet::new(&config);
 //! let hotkey = Hotkey::from([7; 32]);
 //! gauntlet.roster(&[Peer { hotkey: hotkey.clone(), uid: 3, registered_at_block: 100 }]);
@@ -41,7 +41,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod exact;
 pub mod loss_score;
 pub mod overlap;
 pub mod peer_score;
@@ -50,12 +49,13 @@ pub mod proof;
 pub mod rating;
 pub mod record;
 pub mod selection;
+mod serde_exact_f64;
 pub mod slashing;
 pub mod stage1;
 mod state;
 pub mod sync;
 pub mod weights;
-pub mod work;
+pub mod work_share;
 
 pub use loss_score::Evidence;
 pub use record::ScoreRecord;
@@ -71,9 +71,9 @@ pub use sp_core::crypto::AccountId32 as Hotkey;
 pub struct Peer {
     /// Its hotkey.
     pub hotkey: Hotkey,
-    /// Its slot now.
+    /// Its UID now.
     pub uid: Uid,
-    /// When the slot was given to it (`BlockAtRegistration`); a change forgets what was known.
+    /// When the UID was given to it (`BlockAtRegistration`); a change forgets what was known.
     pub registered_at_block: Block,
 }
 

@@ -5,15 +5,16 @@
 //!
 //! - for each tensor of the [`Layout`], in its order, a byte blob `NAME.positions` (sorted positions as
 //!   Golomb-Rice coded gaps, all chunks in one bit stream) and a byte blob `NAME.values` (one byte for each
-//!   position, [`value`]);
+//!   position, [`coefficient`]);
 //! - in `__metadata__` one entry `templar`: JSON with the [`Header`], the tensors' exponents and the
 //!   hotkey's signature.
 //!
 //! What is signed is [`signing_message`]: network, run, window and the *content digest*, a blake3 hash over
 //! header and blobs, each with its length in front. How the JSON is written does not change the digest.
 //!
-//! This module is pure: it knows neither tensors nor keys. Who signs and who verifies comes as an argument.
+//! This module is pure: it knows neither tensors nor keys. What signs and what verifies comes as an argument.
 
+pub mod coefficient;
 mod decode;
 mod digest;
 mod encode;
@@ -21,8 +22,6 @@ mod error;
 mod layout;
 mod metadata;
 mod positions;
-pub mod reference;
-pub mod value;
 
 pub use decode::decode;
 pub use digest::signing_message;
@@ -39,13 +38,13 @@ pub const SAMPLE_DIGEST_CHARS: usize = 32;
 /// The kept coefficients of one tensor.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SparseTensor {
-    /// The power of two that a code of magnitude 1 stands for, [`value::MIN_EXPONENT`] to
-    /// [`value::MAX_EXPONENT`].
+    /// The power of two that a code of magnitude 1 stands for, [`coefficient::MIN_EXPONENT`] to
+    /// [`coefficient::MAX_EXPONENT`].
     pub exponent: i8,
     /// Positions inside their chunk, chunk after chunk, [`TensorLayout::kept`] for each, strictly
     /// ascending inside a chunk.
     pub positions: Vec<u16>,
-    /// One code for each position ([`value`]).
+    /// One code for each position ([`coefficient`]).
     pub codes: Vec<u8>,
 }
 
@@ -58,7 +57,7 @@ pub struct Header {
     pub netuid: NetUid,
     /// The window that it was trained in.
     pub window: Window,
-    /// The sender's slot.
+    /// The sender's UID.
     pub uid: Uid,
     /// The sender, who signs.
     pub hotkey: AccountId32,
@@ -81,7 +80,7 @@ pub struct Expected {
     pub netuid: NetUid,
     /// The window.
     pub window: Window,
-    /// The sender's slot.
+    /// The sender's UID.
     pub uid: Uid,
     /// The sender.
     pub hotkey: AccountId32,

@@ -190,7 +190,7 @@ pub enum ManifestError {
 #[derive(Debug, Clone)]
 pub struct ManifestFile {
     /// What the file says.
-    pub manifest: Manifest,
+    pub parsed: Manifest,
     /// The file, byte by byte.
     pub text: String,
 }
@@ -200,7 +200,7 @@ impl ManifestFile {
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let manifest: Manifest = toml::from_str(text).map_err(|e| ManifestError::Parse(Box::new(e)))?;
         manifest.check()?;
-        Ok(Self { manifest, text: text.to_owned() })
+        Ok(Self { parsed: manifest, text: text.to_owned() })
     }
 
     /// Reads a manifest from disk.
@@ -223,7 +223,7 @@ impl ManifestFile {
     /// last version, over those of `templar-1`).
     pub fn gauntlet(name: &str) -> Result<GauntletConfig, ManifestError> {
         if name != "sparseloco" {
-            return Ok(Self::preset(name)?.manifest.gauntlet);
+            return Ok(Self::preset(name)?.parsed.gauntlet);
         }
         let parse = |e| ManifestError::Parse(Box::new(e));
         let mut rules: toml::Table =
@@ -317,8 +317,8 @@ mod tests {
         let local = ManifestFile::preset("local").unwrap();
         let big = ManifestFile::preset("templar-1").unwrap();
         assert_ne!(local.hash(), big.hash());
-        assert_eq!(big.manifest.gauntlet.top_g, 15);
-        assert_eq!(big.manifest.schedule().blocks_per_window, 7);
+        assert_eq!(big.parsed.gauntlet.top_g, 15);
+        assert_eq!(big.parsed.schedule().blocks_per_window, 7);
         assert!(matches!(ManifestFile::preset("none"), Err(ManifestError::UnknownPreset(_))));
     }
 

@@ -14,11 +14,12 @@ mod replica;
 pub mod salted_commits;
 mod scores;
 mod view;
+pub mod window;
 
 pub use clock::{Clock, now_ms};
-pub use directory::{Directory, Led, Stores};
+pub use directory::{BucketCache, Directory, Leader};
 pub use error::NodeError;
-pub use follow::{Followed, fetch_manifest, fetch_round, fetch_start, follow, restore};
+pub use follow::{FollowOutcome, fetch_manifest, fetch_round, fetch_start, follow, restore};
 pub use publish::{publish_checkpoint, publish_document};
 pub use replay::{fetch_round_object, replay_before};
 pub use replica::Replica;
@@ -38,7 +39,7 @@ use std::sync::Arc;
 pub const VERSION_KEY: u64 = 1_000;
 
 /// Who a node is and what it works on; does not change while it runs.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Identity {
     /// The chain.
     pub chain: Arc<dyn Chain>,

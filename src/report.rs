@@ -1,7 +1,6 @@
 //! What a run comes to: `report.json`, a table for people, `loss.csv` and the plots; and [`why`] a score
 //! is what it is.
 
-pub(crate) mod parquet;
 pub mod plot;
 mod table;
 pub mod weights;
@@ -26,7 +25,7 @@ pub struct Report {
     pub windows: u64,
     /// Held-out loss after each round.
     pub loss: Vec<LossPoint>,
-    /// Every neuron, in the order of slots.
+    /// Every neuron, in the order of UIDs.
     pub peers: Vec<PeerReport>,
     /// The blake3 hash of the model that each neuron ended with, in hex.
     pub model_hash: BTreeMap<Hotkey, String>,
@@ -46,7 +45,7 @@ pub struct LossPoint {
 /// One neuron at the end of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeerReport {
-    /// Its slot.
+    /// Its UID.
     pub uid: Uid,
     /// Its hotkey.
     pub hotkey: Hotkey,
@@ -54,11 +53,11 @@ pub struct PeerReport {
     pub role: String,
     /// What it was started as: `honest`, the kind of a saboteur, or `validator`.
     pub kind: String,
-    /// Mean of its rating; null for who is not rated.
+    /// Mean of its rating; null for a neuron that is not rated.
     pub mu: Option<f64>,
-    /// Deviation of its rating; null for who is not rated.
+    /// Deviation of its rating; null for a neuron that is not rated.
     pub sigma: Option<f64>,
-    /// Its peer score; 0 for who is not judged.
+    /// Its peer score; 0 for a neuron that is not judged.
     pub score: f64,
     /// The weight that the validator gives it, as on chain: the largest is 65535.
     pub weight: u16,

@@ -17,7 +17,7 @@ pub const MAX_DOCUMENT_BYTES: u64 = 1 << 20;
 /// One pseudo-gradient of a round.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
-    /// The peer's slot at the time.
+    /// The peer's UID at the time.
     pub uid: Uid,
     /// The peer.
     pub hotkey: AccountId,

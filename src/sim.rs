@@ -21,12 +21,12 @@
 
 mod bigram;
 mod blend;
-mod crew;
 mod economy;
 mod judge;
 mod kinds;
 mod outcome;
 mod peer;
+mod population;
 mod report;
 mod run;
 mod scenario;
@@ -39,4 +39,4 @@ pub use outcome::{
 };
 pub use report::{HEADING, SimReport, SimReportError};
 pub use run::run;
-pub use scenario::{Conduct, Defence, Population, Scenario, ScenarioError, ValidatorSpec};
+pub use scenario::{Conduct, Defence, PeerSpec, Scenario, ScenarioError, ValidatorSpec};

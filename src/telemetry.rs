@@ -1,9 +1,9 @@
-//! What a node says of itself: logs, [`metrics`], and the signed [`score_log`], also as a table
+//! What a node says of itself: logs, and the signed [`score_log`], also as a table
 //! ([`columns`]).
 
 pub mod columns;
 pub mod files;
-pub mod metrics;
+pub(crate) mod parquet_table;
 pub mod score_log;
 
 use std::{

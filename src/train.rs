@@ -47,7 +47,7 @@ pub fn batch<T: Copy + Into<i64>, S: AsRef<[T]>>(
 
 /// Gradients of the mean loss over `tokens` (`[sequences, length + 1]`), `micro_batch` sequences at a time.
 ///
-/// Every sequence counts alike, however they are split. The weights are not changed. On one device with one
+/// Every sequence counts overlapping, however they are split. The weights are not changed. On one device with one
 /// setting of threads the result is the same bits each time.
 ///
 /// # Errors
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_damaged_model_has_no_step() {
-        let mut config = ManifestFile::preset("local").unwrap().manifest.model;
+        let mut config = ManifestFile::preset("local").unwrap().parsed.model;
         (config.hidden_size, config.intermediate_size, config.layers) = (16, 16, 1);
         let mut model = Llama::new(&config, 1, Device::Cpu);
         let tokens = batch(&[vec![1u8, 2, 3]], Device::Cpu).unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub type Window = u64;
 /// A block's number.
 pub type Block = u64;
-/// A neuron's slot in a subnet. Slots are re-used: state is keyed by hotkey, never by this.
+/// A neuron's number in a subnet. UIDs are re-used: state is keyed by hotkey, never by this.
 pub type Uid = u16;
 /// A subnet's number.
 pub type NetUid = u16;

@@ -1,6 +1,6 @@
 //! Yuma consensus: what validators say of neurons becomes what neurons earn. A pure function.
 //!
-//! Rows are validators, columns the neurons they judge. Arithmetic is in `f64`; the real chain computes in
+//! Rows are validators, columns the neurons they judge. Arithmetic is in `f64`; Subtensor mainnet computes in
 //! fixed point with 32 fractional bits, so single units of the stored 65535ths may differ.
 
 mod bonds;

@@ -21,7 +21,7 @@ use templar::{
 /// Which validator, which windows.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The validator's slot; the leader's (the highest stake of those with a permit) unless given
+    /// The validator's UID; the leader's (the highest stake of those with a permit) unless given
     #[arg(long, value_name = "UID")]
     validator: Option<Uid>,
     /// The windows, both ends included
@@ -91,7 +91,7 @@ async fn audit(
             None => "it has none at all; name another validator".to_owned(),
         }));
     }
-    let Subnet { chain, netuid, stores, directory } = subnet;
+    let Subnet { chain, netuid, buckets, directory } = subnet;
     let manifest = node::fetch_manifest(&directory, netuid).await?;
     let manifest = manifest.ok_or_else(|| {
         Failure::new(Exit::Data, "the leader has not published the run's manifest")
@@ -116,10 +116,10 @@ async fn audit(
     let folder = tempfile::tempdir()
         .map_err(|e| Failure::new(Exit::Storage, format!("cannot make a temporary folder: {e}")))?;
     let corpus = context::open_corpus(args.data.as_deref(), &identity.manifest, folder.path())?;
-    let schedule = identity.manifest.manifest.schedule();
+    let schedule = identity.manifest.parsed.schedule();
     let clock = Clock::start(identity.chain.clone(), schedule).await?;
     let tolerance = Tolerance(args.tolerance);
-    let mut auditor = Auditor { identity, clock, stores, start, corpus, device, audited, scores, tolerance };
+    let mut auditor = Auditor { identity, clock, buckets, start, corpus, device, audited, scores, tolerance };
     auditor.audit(range.from..=range.to).await.map_err(Failure::from)
 }
 

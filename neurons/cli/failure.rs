@@ -17,6 +17,7 @@ use templar::{
     round::DocumentError,
     sim::ScenarioError,
     telemetry::{TelemetryError, score_log::ScoreLogError},
+    train::TrainError,
     wallet::WalletError,
 };
 
@@ -46,8 +47,17 @@ pub enum Exit {
 
 /// What `templar help` says about the codes.
 pub const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 unexpected, 2 wrong usage, 3 wallet or key, 4 endpoint, 5 refused by the chain,
-6 storage, 7 manifest, data, log or checkpoint, 8 an audit found a difference, 130 interrupted";
+Exit codes:
+    0  done
+    1  unexpected
+    2  wrong usage
+    3  wallet or key
+    4  endpoint
+    5  refused by the chain
+    6  storage
+    7  manifest, data, log or checkpoint
+    8  an audit found a difference
+  130  interrupted";
 
 /// A failure as a person sees it: one sentence, what to do next, and an exit code.
 #[derive(Debug)]
@@ -136,6 +146,13 @@ hinted! {
     ScoreLogError => Data,
     TelemetryError => Usage,
     WeightsReportError => Data,
+}
+
+impl Reported for TrainError {
+    fn to_failure(&self) -> Failure {
+        Failure::from_error(Exit::Unexpected, self)
+            .hint("please report this: a model of random numbers did not train")
+    }
 }
 
 impl Reported for EndpointError {

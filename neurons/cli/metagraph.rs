@@ -67,7 +67,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     print(&text(&metagraph, &chosen.unwrap_or_else(columns::usual)))
 }
 
-/// The metagraph as `--json` prints it: its own fields, and the leader's slot; of the neurons only the columns
+/// The metagraph as `--json` prints it: its own fields, and the leader's UID; of the neurons only the columns
 /// that were asked for, if any were.
 fn json(metagraph: &Metagraph, columns: Option<&[&Column]>) -> serde_json::Value {
     let mut value = serde_json::json!(metagraph);

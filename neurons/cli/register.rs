@@ -3,7 +3,7 @@
 use indicatif::ProgressBar;
 use std::sync::atomic::Ordering;
 use templar::{
-    chain::{Chain, ChainError, Preview, Search, SubtensorClient},
+    chain::{Chain, ChainError, PowProgress, Preview, SubtensorClient},
     wallet::{PasswordSources, Wallet},
     window::{NetUid, Uid},
 };
@@ -66,7 +66,7 @@ pub async fn faucet(args: FaucetArgs) -> Result<(), Failure> {
     }
     let coldkey = wallet.coldkey_with(&args.wallet.passwords.sources())?;
     let chain = args.network.connect().await?;
-    let search = Search::default();
+    let search = PowProgress::default();
     let bar = Progress::show(&search);
     let included = chain.faucet(&coldkey, &search).await;
     bar.end();
@@ -85,7 +85,7 @@ struct Progress {
 }
 
 impl Progress {
-    fn show(search: &Search) -> Self {
+    fn show(search: &PowProgress) -> Self {
         let bar = ProgressBar::new_spinner();
         let (shown, search) = (bar.clone(), search.clone());
         let start = std::time::Instant::now();
@@ -198,9 +198,9 @@ async fn dry_run(
     print(&format!("{costs}  {open} registrations\n{already}{enough}{}", previewed(&preview)))
 }
 
-/// The slot, and whether it is a new one.
+/// The UID, and whether it is a new one.
 async fn register(
-    chain: &dyn Chain,
+    chain: &SubtensorClient,
     args: &Args,
     wallet: &Wallet,
     passwords: &PasswordSources,
@@ -214,12 +214,12 @@ async fn register(
     }
     // Before a password is asked for.
     if let Some(limit) = limit.filter(|limit| settings.burn > *limit) {
-        return Err(ChainError::TooDear { price: settings.burn, limit }.into());
+        return Err(ChainError::PriceAboveLimit { price: settings.burn, limit }.into());
     }
     let coldkey = wallet.coldkey_with(passwords)?;
     let registered = if args.pow {
         eprintln!("searching for a proof of work to register on subnet {netuid} with");
-        let search = Search::default();
+        let search = PowProgress::default();
         let bar = Progress::show(&search);
         let registered = chain.register_by_work(netuid, &hotkey, &coldkey, &search).await;
         bar.end();

@@ -43,7 +43,7 @@ struct History {
     /// The subnet
     #[arg(long, value_name = "N")]
     netuid: NetUid,
-    /// Only what the validator in this slot did
+    /// Only what the validator with this UID did
     #[arg(long, value_name = "UID")]
     validator: Option<Uid>,
     /// The first block; 7200 blocks (a day of the main network) before the last unless given

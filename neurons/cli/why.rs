@@ -21,7 +21,7 @@ const HISTORY: Window = 20;
 /// Which score.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The peer's slot
+    /// The peer's UID
     #[arg(value_name = "UID")]
     uid: Uid,
     /// The window; the newest one of the log unless given
@@ -54,11 +54,11 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let Some(record) = asked.records.iter().find(|record| record.uid == args.uid) else {
         return Err(nobody(args.uid, &asked));
     };
-    // By hotkey: who held the slot before is somebody else.
+    // By hotkey: the UID may have belonged to another hotkey before.
     let before = windows.iter().flat_map(|logged| &logged.records);
     let history: Vec<ScoreRecord> = before.filter(|r| r.hotkey == record.hotkey).cloned().collect();
     let manifest = given.as_ref().or(source.manifest());
-    let rules = manifest.map(|file| &file.manifest.gauntlet);
+    let rules = manifest.map(|file| &file.parsed.gauntlet);
     let explanation = explain(&Case { record, history: &history, rules });
     if args.json {
         let mut value = serde_json::json!(explanation);

@@ -3,12 +3,12 @@
 use super::plan::{Kind, Plan};
 use std::time::Duration;
 use templar::{
-    chain::{AdminCall, Chain, ChainError, RAO_PER_TAO},
+    chain::{AdminCall, Chain, ChainError, RAO_PER_TAO, SubtensorClient},
     wallet::Keypair,
 };
 
 /// Creates subnets up to the plan's, sets its parameters, registers every neuron and stakes the validators.
-pub async fn set_up(chain: &dyn Chain, plan: &Plan, alice: &Keypair) -> Result<(), ChainError> {
+pub async fn set_up(chain: &SubtensorClient, plan: &Plan, alice: &Keypair) -> Result<(), ChainError> {
     let netuid = plan.netuid;
     // Parameters of a subnet are frozen around its epochs, which on a fast chain is always.
     chain.sudo(AdminCall::AdminFreezeWindow { blocks: 0 }, alice).await?;

@@ -1,6 +1,6 @@
-//! Who takes part in a localnet, with which keys, buckets and data: decided before anything starts.
+//! The plan of a localnet: neurons, keys, buckets and data, decided before anything starts.
 
-use super::Args;
+use super::{Args, pace::Pace};
 use crate::{
     cli::{Exit, Failure},
     context::CORPUS_BYTES,
@@ -17,7 +17,7 @@ use templar::{
         Endpoint, OwnBucket, S3Options, S3Store, Store,
         server::{BucketKeys, Keys},
     },
-    chain::{self, Chain, SubtensorClient},
+    chain::{self, SubtensorClient},
     data::{Corpus, default_sources},
     manifest::ManifestFile,
     wallet::{AccountId, Keypair, Wallet},
@@ -140,9 +140,20 @@ impl Plan {
             }
         }
 
-        let mut manifest = ManifestFile::preset("local")?.manifest;
+        let mut manifest = ManifestFile::preset("local")?.parsed;
         manifest.schedule.windows = args.windows;
-        manifest.schedule.blocks_per_window = ((args.window_seconds * 1000.0) as u64 / BLOCK_MS).max(1);
+        let window_seconds = match args.window_seconds {
+            Some(seconds) => seconds,
+            None => {
+                let validators = usize::from(args.validators);
+                let choice =
+                    Pace::measure(&manifest)?.choose(&manifest, neurons.len() - validators, validators);
+                eprintln!("{choice}");
+                manifest.schedule.put_window_seconds = choice.put_window_seconds;
+                choice.window_seconds
+            }
+        };
+        manifest.schedule.blocks_per_window = ((window_seconds * 1000.0) as u64 / BLOCK_MS).max(1);
         let corpus = args
             .data
             .clone()
@@ -177,9 +188,9 @@ impl Plan {
     }
 
     /// A client of the chain.
-    pub async fn connect(&self) -> Result<Arc<dyn Chain>, Failure> {
+    pub async fn connect(&self) -> Result<SubtensorClient, Failure> {
         let url = chain::endpoint(&self.chain_url())?;
-        Ok(Arc::new(SubtensorClient::connect(&url).await?))
+        Ok(SubtensorClient::connect(&url).await?)
     }
 
     /// Where the buckets are, as clients take it.

@@ -68,7 +68,7 @@ pub async fn until_the_end(
     processes: &Processes,
     progress: &Progress,
 ) -> Result<(), Failure> {
-    let manifest = &plan.manifest.manifest;
+    let manifest = &plan.manifest.parsed;
     let window_time = Duration::from_millis(manifest.schedule.blocks_per_window * plan.block_ms);
     let patience = window_time * 4 + Duration::from_secs(120);
     let mut seen: Option<(Window, Option<u16>)> = None;

@@ -1,6 +1,6 @@
 //! What a validator publishes: the round, its progress, the score log, and weights on chain.
 
-use crate::context::Ready;
+use crate::context::NodeContext;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use templar::{
@@ -26,18 +26,18 @@ pub struct Progress {
 /// Publishes copies of the chosen pseudo-gradients and, after them, the record that names them.
 /// Returns the record with its pseudo-gradients in the same order.
 pub async fn round(
-    ready: &Ready,
+    ctx: &NodeContext,
     window: Window,
     gathered: &Gathered,
     chosen: &BTreeSet<AccountId>,
 ) -> Result<(RoundRecord, Vec<PseudoGradient>), NodeError> {
-    let keys = ready.identity.keys();
+    let keys = ctx.identity.keys();
     let mut picked: Vec<_> = gathered.accepted().filter(|(hotkey, ..)| chosen.contains(hotkey)).collect();
     picked.sort_by_key(|(_, peer, ..)| peer.uid);
     let mut accepted = Vec::new();
     let mut payloads = Vec::new();
     for (hotkey, peer, payload, object) in picked {
-        ready.identity.bucket.put(&keys.round_object(window, hotkey), object.clone()).await?;
+        ctx.identity.bucket.put(&keys.round_object(window, hotkey), object.clone()).await?;
         accepted.push(Accepted {
             uid: peer.uid,
             hotkey: hotkey.clone(),
@@ -46,23 +46,23 @@ pub async fn round(
         payloads.push(payload.clone());
     }
     let record = RoundRecord {
-        run: ready.identity.run(),
-        netuid: ready.identity.netuid,
+        run: ctx.identity.run(),
+        netuid: ctx.identity.netuid,
         window,
-        round: ready.replica.round,
-        model: ready.replica.hash.clone(),
+        round: ctx.replica.round,
+        model: ctx.replica.hash.clone(),
         accepted,
     };
-    node::publish_document(&ready.identity, &keys.round(window), &record).await?;
+    node::publish_document(&ctx.identity, &keys.round(window), &record).await?;
     Ok((record, payloads))
 }
 
 /// Shows where the validator is. A failure costs nothing but the news.
-pub async fn progress(ready: &Ready, window: Window, losses: &[LossPoint], judging: Option<Uid>) {
+pub async fn progress(ctx: &NodeContext, window: Window, losses: &[LossPoint], judging: Option<Uid>) {
     let progress = Progress { window, judging, losses: losses.to_vec() };
     let Ok(bytes) = serde_json::to_vec(&progress) else { return };
-    let key = ready.identity.keys().progress();
-    if let Err(error) = ready.identity.bucket.put(&key, bytes.into()).await {
+    let key = ctx.identity.keys().progress();
+    if let Err(error) = ctx.identity.bucket.put(&key, bytes.into()).await {
         tracing::debug!(%error, "progress could not be published");
     }
 }

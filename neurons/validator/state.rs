@@ -1,11 +1,11 @@
 //! What a validator remembers: Gauntlet's state, the score log and the loss curve, all on disk.
 
-use crate::context::Ready;
+use crate::context::NodeContext;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use templar::{
     chain::SaltedCommit,
-    gauntlet::{Gauntlet, Observation, Peer, overlap},
+    gauntlet::{Gauntlet, GauntletError, Peer, ScoreRecord},
     node::{self, NodeError, StateRecord, salted_commits},
     report::LossPoint,
     telemetry::{
@@ -42,9 +42,9 @@ pub struct State {
 
 impl State {
     /// Takes up the state of an earlier run of this validator, or starts afresh.
-    pub fn open(ready: &Ready) -> Result<Self, NodeError> {
-        let path = ready.dir.join("validator.json");
-        let mut log = ScoreLog::open(&ready.dir.join("scores.jsonl"))?;
+    pub fn open(ctx: &NodeContext) -> Result<Self, NodeError> {
+        let path = ctx.dir.join("validator.json");
+        let mut log = ScoreLog::open(&ctx.dir.join("scores.jsonl"))?;
         match std::fs::read(&path) {
             Ok(bytes) => {
                 let saved: Saved = serde_json::from_slice(&bytes).map_err(|e| file(&path, e.into()))?;
@@ -61,7 +61,7 @@ impl State {
                 Ok(Self { gauntlet, losses, log, path, newest, previous })
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let gauntlet = Gauntlet::new(&ready.identity.manifest.manifest.gauntlet);
+                let gauntlet = Gauntlet::new(&ctx.identity.manifest.parsed.gauntlet);
                 Ok(Self { gauntlet, losses: Vec::new(), log, path, newest: None, previous: None })
             }
             Err(source) => Err(file(&path, source)),
@@ -97,10 +97,10 @@ impl State {
         self.path.with_file_name("weight-commits.json")
     }
 
-    /// Tells Gauntlet who is registered; whoever took over a slot starts from nothing.
-    pub fn roster(&mut self, ready: &Ready) {
-        let me = ready.identity.account();
-        let neurons = ready.directory.metagraph.neurons.iter().filter(|n| n.hotkey != me);
+    /// Tells Gauntlet which peers are registered; a hotkey that took over a UID starts from nothing.
+    pub fn roster(&mut self, ctx: &NodeContext) {
+        let me = ctx.identity.account();
+        let neurons = ctx.directory.metagraph.neurons.iter().filter(|n| n.hotkey != me);
         let peers: Vec<Peer> = neurons
             .map(|n| Peer {
                 hotkey: n.hotkey.clone(),
@@ -114,15 +114,13 @@ impl State {
     /// Scores a window, once; keeps the result on disk and publishes it.
     pub async fn score(
         &mut self,
-        ready: &Ready,
+        ctx: &NodeContext,
         window: Window,
-        step: f64,
-        observations: &[Observation],
-        alike: &[overlap::Pair],
+        score: impl FnOnce(&mut Gauntlet) -> Result<Vec<ScoreRecord>, GauntletError>,
     ) -> Result<(), NodeError> {
         let previous = self.gauntlet.last_window();
-        let records = self.gauntlet.update_with(window, step, observations, alike)?;
-        let identity = &ready.identity;
+        let records = score(&mut self.gauntlet)?;
+        let identity = &ctx.identity;
         let sign = |message: &[u8]| identity.hotkey.sign(message);
         let text = sign_window(&identity.manifest.run_id(), window, &identity.account(), &records, sign)?;
         let saved = Saved {
@@ -135,14 +133,14 @@ impl State {
         write_atomic(&self.path, &bytes).map_err(|source| file(&self.path, source))?;
         self.log.append(window, &text)?;
         (self.newest, self.previous) = (saved.newest, previous);
-        self.publish_newest(ready).await
+        self.publish_newest(ctx).await
     }
 
     /// Publishes the newest window's part of the score log, and the state after it. Said again after a
     /// restart, because the last one may have come before it was said.
-    pub async fn publish_newest(&self, ready: &Ready) -> Result<(), NodeError> {
+    pub async fn publish_newest(&self, ctx: &NodeContext) -> Result<(), NodeError> {
         let Some((window, text)) = &self.newest else { return Ok(()) };
-        let (identity, keys) = (&ready.identity, ready.identity.keys());
+        let (identity, keys) = (&ctx.identity, ctx.identity.keys());
         identity.bucket.put(&keys.scores(*window), text.clone().into()).await?;
         let state = StateRecord {
             run: identity.run(),

@@ -48,10 +48,10 @@ fn plain(peers: &[&[SparseTensor]], layout: &Layout) -> Vec<Vec<i8>> {
             let mut sums = vec![(0i64, 0i64); h * w];
             for peer in peers {
                 let codes = peer[index].codes.iter();
-                let squares: i64 = codes.map(|c| i64::from(value::magnitude(*c)).pow(2)).sum();
+                let squares: i64 = codes.map(|c| i64::from(coefficient::magnitude(*c)).pow(2)).sum();
                 let weight = (2f64.powi(52) / (squares as f64).sqrt()) as i64;
                 for i in chunk * t.kept..(chunk + 1) * t.kept {
-                    let magnitude = i64::from(value::magnitude(peer[index].codes[i]));
+                    let magnitude = i64::from(coefficient::magnitude(peer[index].codes[i]));
                     let at = &mut sums[usize::from(peer[index].positions[i])];
                     at.0 += magnitude * weight;
                     at.1 += i64::from(magnitude != 0);
@@ -119,7 +119,7 @@ fn it_is_the_sign_of_the_mean_of_normalised_peers() {
             let mut sums = vec![(0f64, 0f64); h * w];
             for peer in &peers {
                 let p = &peer[index];
-                let real = |c: &u8| f64::from(value::decode(*c, p.exponent));
+                let real = |c: &u8| f64::from(coefficient::decode(*c, p.exponent));
                 let norm = p.codes.iter().map(|c| real(c).powi(2)).sum::<f64>().sqrt();
                 for i in chunk * t.kept..(chunk + 1) * t.kept {
                     let at = &mut sums[usize::from(p.positions[i])];

@@ -3,6 +3,7 @@
 use super::{AuditError, Auditor, Difference, report::WeightsChecked};
 use crate::{
     chain::WeightSetting,
+    node::window::{DecidingBlocks, last_window, weights_are_due},
     window::{Block, Uid, Window},
 };
 use std::collections::BTreeMap;
@@ -20,18 +21,16 @@ const LONGEST_AFTER: Block = 7200;
 impl Auditor {
     /// Compares every setting of the span with the weights that were due then.
     pub(super) async fn weights_on_chain(&mut self, windows: &[Due]) -> Result<WeightsChecked, AuditError> {
-        let manifest = &self.identity.manifest.manifest;
+        let manifest = &self.identity.manifest.parsed;
         let (every, schedule) = (manifest.gauntlet.windows_per_weights, manifest.schedule());
         let start = self.start.start_window;
-        let last = manifest.schedule.windows.checked_sub(1).map(|after| start + after);
-        let is_due =
-            |window: Window| (window + 1).saturating_sub(start).is_multiple_of(every) || last == Some(window);
+        let last = last_window(manifest, start);
+        let is_due = |window: Window| weights_are_due(manifest, start, window);
         let mut due = Vec::new();
         for after in windows.iter().filter(|after| is_due(after.window)) {
             let put = self.clock.put_window(after.window).await?;
-            let opening = schedule.opening_block(after.window);
-            let from = self.clock.first_block_at(opening, put.last_accepted_ms() + 1).await?;
-            due.push((from, after.clone()));
+            let blocks = DecidingBlocks::find(&mut self.clock, &schedule, after.window, &put).await?;
+            due.push((blocks.evaluation, after.clone()));
         }
         let (Some((from, oldest)), Some((_, newest))) = (due.first().cloned(), due.last().cloned()) else {
             return Ok(WeightsChecked::default());
@@ -104,12 +103,12 @@ fn compare(
     checked
 }
 
-/// Weights by slot, without zeros.
+/// Weights by UID, without zeros.
 fn sorted(weights: &[(Uid, u16)]) -> BTreeMap<Uid, u16> {
     weights.iter().copied().filter(|(_, weight)| *weight > 0).collect()
 }
 
-/// The first slot whose weight on chain is another.
+/// The first UID whose weight on chain is another.
 fn first(due: &Due, on_chain: &BTreeMap<Uid, u16>, slack: u64) -> Option<Difference> {
     // What is not known cannot be called wrong.
     let ours = sorted(due.weights.as_ref()?);

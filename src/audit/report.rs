@@ -114,7 +114,7 @@ pub struct WeightsChecked {
 /// The outcome of an audit. Its JSON is a stable interface: fields may be added.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AuditReport {
-    /// The validator's slot.
+    /// The validator's UID.
     pub validator: Uid,
     /// The validator.
     pub hotkey: AccountId,

@@ -1,22 +1,14 @@
-//! Who was there, and who had to be aggregated.
+//! The roster: which peers were registered, and which had to be aggregated.
 
 use super::{AuditError, Auditor, Difference};
 use crate::{
     chain::Metagraph,
-    gauntlet::{Gauntlet, Hotkey, Peer, PeerState, overlap},
-    node::{Directory, NodeError, StateRecord, gather::Gathered},
+    gauntlet::{Gauntlet, Hotkey, Peer, PeerState},
+    node::{Directory, StateRecord, window::DecidingBlocks},
     round::RoundRecord,
-    window::{Block, Window},
+    window::Window,
 };
 use std::collections::BTreeSet;
-
-/// Two blocks of a window that decide something.
-pub(super) struct Blocks {
-    /// The first one of the next window.
-    pub(super) opening: Block,
-    /// The first one after the put window.
-    pub(super) evaluation: Block,
-}
 
 impl Auditor {
     /// Whether the state before the window is one, and under the run's rules.
@@ -30,7 +22,7 @@ impl Auditor {
             recomputed,
         };
         let window = |window: Option<Window>| window.map_or("none".to_owned(), |window| window.to_string());
-        if *before.config() != self.identity.manifest.manifest.gauntlet {
+        if *before.config() != self.identity.manifest.parsed.gauntlet {
             return Some(difference("config", "other rules".to_owned(), "the manifest's".to_owned()));
         }
         let last = before.last_window();
@@ -43,11 +35,11 @@ impl Auditor {
         &self,
         directory: &Directory,
         after: &StateRecord,
-        blocks: &Blocks,
+        blocks: &DecidingBlocks,
         window: Window,
     ) -> Result<Option<Difference>, AuditError> {
         let (chain, netuid) = (&self.identity.chain, self.identity.netuid);
-        let next = self.identity.manifest.manifest.schedule().opening_block(window + 1);
+        let next = self.identity.manifest.parsed.schedule().opening_block(window + 1);
         let later = next.min(self.clock.block()).max(blocks.evaluation);
         let opening = chain.metagraph(netuid, Some(blocks.opening)).await?;
         let later = chain.metagraph(netuid, Some(later)).await?;
@@ -75,26 +67,18 @@ impl Auditor {
         Ok(None)
     }
 
-    /// Where the validator led: whether it aggregated those whom the rule names.
-    pub(super) async fn round(
+    /// Where the validator led: whether it aggregated those whom the rule names, `ours`.
+    pub(super) fn round(
         &self,
         directory: &Directory,
-        gauntlet: &Gauntlet,
-        gathered: &Gathered,
-        alike: &[overlap::Pair],
+        ours: &BTreeSet<Hotkey>,
         round: &RoundRecord,
-        blocks: &Blocks,
-    ) -> Result<Option<Difference>, AuditError> {
+    ) -> Option<Difference> {
         if directory.leader().is_none_or(|leader| leader.hotkey != self.audited.hotkey) {
-            return Ok(None);
+            return None;
         }
-        let seed = self.block_hash(blocks.opening).await?;
-        let top_g = self.identity.manifest.manifest.gauntlet.top_g;
-        let candidates = gathered.hotkeys();
-        let ours = gauntlet.aggregate_set_without(&candidates, alike, top_g, &seed);
-        let ours: BTreeSet<Hotkey> = ours.into_iter().collect();
         let theirs: BTreeSet<Hotkey> = round.accepted.iter().map(|a| a.hotkey.clone()).collect();
-        Ok(ours.symmetric_difference(&theirs).next().map(|hotkey| {
+        ours.symmetric_difference(&theirs).next().map(|hotkey| {
             let word = |set: &BTreeSet<Hotkey>| {
                 if set.contains(hotkey) { "aggregated" } else { "not aggregated" }.to_owned()
             };
@@ -104,14 +88,9 @@ impl Auditor {
                 hotkey: Some(hotkey.clone()),
                 field: "round.accepted".to_owned(),
                 logged: word(&theirs),
-                recomputed: word(&ours),
+                recomputed: word(ours),
             }
-        }))
-    }
-
-    pub(super) async fn block_hash(&self, block: Block) -> Result<[u8; 32], AuditError> {
-        let hash = self.identity.chain.block_hash(block).await?;
-        Ok(hash.ok_or(NodeError::NoBlock(block))?)
+        })
     }
 }
 

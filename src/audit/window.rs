@@ -4,16 +4,19 @@ use super::{
     AuditError, Auditor, Bench, Difference, Outcome, WindowReport,
     compare::{first_difference, names},
     objects::Found,
-    roster::{Blocks, peers},
+    roster::peers,
 };
 use crate::{
-    gauntlet::{Evidence, Gauntlet, Hotkey, ScoreRecord},
-    node::{Directory, NodeError, StateRecord, View, fetch_round, gather::Gathered, judge::Judge},
+    gauntlet::{Gauntlet, Hotkey, ScoreRecord},
+    node::{
+        Directory, NodeError, StateRecord, View, fetch_round,
+        window::{DecidingBlocks, OpenWindow, block_hash},
+    },
     telemetry::score_log::LoggedWindow,
     window::{Uid, Window},
 };
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What a window's weights are compared by.
 type Weights = Vec<(Uid, u16)>;
@@ -38,22 +41,24 @@ impl Auditor {
                 if window != self.start.start_window {
                     notes.push("the validator began here, with an empty state".to_owned());
                 }
-                Gauntlet::new(&self.identity.manifest.manifest.gauntlet)
+                Gauntlet::new(&self.identity.manifest.parsed.gauntlet)
             }
             Some(previous) => match self.state(previous).await?.filter(|_| previous < window) {
                 Some(state) => state.gauntlet,
                 None => return not_checked("the validator's state before this window is not there any more"),
             },
         };
-        let schedule = self.identity.manifest.manifest.schedule();
+        let schedule = self.identity.manifest.parsed.schedule();
         let put = self.clock.put_window(window).await?;
-        let opening = schedule.opening_block(window);
-        let evaluation = self.clock.first_block_at(opening, put.last_accepted_ms() + 1).await?;
-        let blocks = Blocks { opening, evaluation };
+        let blocks = DecidingBlocks::find(&mut self.clock, &schedule, window, &put).await?;
         let chain = self.identity.chain.clone();
-        let directory =
-            Directory::read_at(chain.as_ref(), self.identity.netuid, Some(evaluation), &mut self.stores)
-                .await?;
+        let directory = Directory::read_at(
+            chain.as_ref(),
+            self.identity.netuid,
+            Some(blocks.evaluation),
+            &mut self.buckets,
+        )
+        .await?;
         let bench = self.bench(bench, &directory, window).await?;
         let round = fetch_round(&self.identity, &directory, window).await?;
         let round = round.ok_or(NodeError::NoRound { window })?;
@@ -83,16 +88,18 @@ impl Auditor {
         if difference.is_none() {
             gauntlet.roster(&peers(&after.gauntlet));
             // The choice was made before the window was scored.
-            let limit = self.identity.manifest.manifest.gauntlet.overlap_limit();
-            let alike = gathered.alike(bench.replica.layout(), &self.block_hash(opening).await?, limit);
-            let choice = self.round(&directory, &gauntlet, &gathered, &alike, &round, &blocks).await?;
-            let seed = self.block_hash(evaluation).await?;
+            let opening_hash = block_hash(chain.as_ref(), blocks.opening).await?;
+            let open = OpenWindow::new(&view, window, &gathered, opening_hash);
+            let choice = self.round(&directory, &open.choose(&gauntlet), &round);
+            let seed = block_hash(chain.as_ref(), blocks.evaluation).await?;
             let chosen: BTreeSet<Hotkey> = round.accepted.into_iter().map(|a| a.hotkey).collect();
-            let evidence = measure(&mut bench.judge, &view, window, &seed, records, &gathered, &chosen)?;
+            let accepted = gathered.hotkeys();
+            let wanted = records.iter().filter(|record| was_judged(record, &accepted));
+            let order: Vec<Hotkey> = wanted.map(|record| record.hotkey.clone()).collect();
+            let evidence =
+                open.measure(&mut bench.judge, &view, &chosen, &seed, &order, async |_| true).await?;
             judged = evidence.len();
-            let step = bench.replica.next_step();
-            let observations = gathered.observations(&chosen, evidence);
-            let again = gauntlet.update_with(window, step, &observations, &alike)?;
+            let again = open.score(&mut gauntlet, &chosen, evidence).map_err(NodeError::from)?;
             difference =
                 self.records(logged, &again).or(choice).or_else(|| self.state_differs(&after, &gauntlet));
         }
@@ -156,32 +163,6 @@ impl Auditor {
             recomputed: found.again,
         })
     }
-}
-
-/// The losses of everyone whom the validator measured.
-fn measure(
-    judge: &mut Judge,
-    view: &View<'_>,
-    window: Window,
-    seed: &[u8; 32],
-    records: &[ScoreRecord],
-    gathered: &Gathered,
-    chosen: &BTreeSet<Hotkey>,
-) -> Result<BTreeMap<Hotkey, Evidence>, NodeError> {
-    let config = &view.identity.manifest.manifest.gauntlet;
-    let step = view.replica.next_step() * config.evaluation_step;
-    let accepted = gathered.hotkeys();
-    tokio::task::block_in_place(|| {
-        let shared = judge.share(view, window, seed, gathered, chosen, step)?;
-        let wanted = records.iter().filter(|record| was_judged(record, &accepted));
-        wanted
-            .map(|record| {
-                let hotkey = &record.hotkey;
-                let evidence = judge.evidence(view, window, hotkey, gathered, &shared, step)?;
-                Ok((hotkey.clone(), evidence))
-            })
-            .collect()
-    })
 }
 
 /// Whether the validator measured this peer. One whose losses made no sense is malformed in the log, and

@@ -1,11 +1,12 @@
 //! What can go wrong between this program and a chain.
 
+pub(crate) mod dispatch_error;
+
+use super::ids::RAO_PER_TAO;
 use crate::{
     wallet::AccountId,
     window::{Block, NetUid, Uid},
 };
-
-use super::refusal;
 
 /// Why the chain was not reached, not understood, or refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,7 +89,7 @@ pub enum ChainError {
     },
     /// A call takes other arguments than it did: what would be signed could mean something else.
     #[error("the chain's {item} takes {found}, and this program knows {stated}: it is not signed")]
-    Reshaped {
+    CallChanged {
         /// Pallet and name.
         item: String,
         /// The arguments that this program knows.
@@ -126,9 +127,9 @@ pub enum ChainError {
         /// The reason by its name in the runtime, for example `SettingWeightsTooFast`.
         name: String,
     },
-    /// A slot costs more than was allowed. Nothing was sent.
+    /// A UID costs more than was allowed. Nothing was sent.
     #[error("registering costs {} TAO now, and no more than {} was allowed", tao(*price), tao(*limit))]
-    TooDear {
+    PriceAboveLimit {
         /// The price, rao.
         price: u64,
         /// The most that was allowed, rao.
@@ -179,7 +180,7 @@ fn moved(uids: &[(Uid, AccountId, Option<AccountId>)]) -> String {
 
 /// Rao as TAO, for messages.
 fn tao(rao: u64) -> String {
-    format!("{}", rao as f64 / super::RAO_PER_TAO as f64)
+    format!("{}", rao as f64 / RAO_PER_TAO as f64)
 }
 
 impl ChainError {
@@ -208,7 +209,7 @@ impl ChainError {
             Self::Pruned { .. } => {
                 "use an archive node: --network archive, or a node of your own with all states"
             }
-            Self::Reshaped { .. } => "update templar; `templar chain check` shows all that has changed",
+            Self::CallChanged { .. } => "update templar; `templar chain check` shows all that has changed",
             Self::Missing { .. } => {
                 "the chain runs a runtime that this version of templar does not know; update templar"
             }
@@ -221,8 +222,10 @@ impl ChainError {
             Self::NotRegistered { .. } => {
                 "register it first: `templar register --netuid N --wallet COLD/HOT`"
             }
-            Self::Refused { name, .. } => refusal::hint(name),
-            Self::TooDear { .. } => "the price falls while nobody registers: try again later, or allow more",
+            Self::Refused { name, .. } => dispatch_error::hint(name),
+            Self::PriceAboveLimit { .. } => {
+                "the price falls while nobody registers: try again later, or allow more"
+            }
             Self::TooSoon { .. } => {
                 "wait: the subnet's rate limit counts from the last weights, or from registration"
             }
@@ -239,22 +242,6 @@ impl ChainError {
                 | Self::Timeout { .. }
                 | Self::Disconnected { .. }
                 | Self::NotIncluded { .. }
-        ) || matches!(self, Self::Refused { name, .. } if refusal::is_transient(name))
-    }
-
-    /// Whether it is the chain that said no, rather than the way to it that failed.
-    pub fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::NoSuchSubnet { .. }
-                | Self::NotRegistered { .. }
-                | Self::Refused { .. }
-                | Self::NotIncluded { .. }
-                | Self::TooSoon { .. }
-                | Self::TooDear { .. }
-                | Self::Reshaped { .. }
-                | Self::UidsChanged { .. }
-                | Self::Invalid { .. }
-        )
+        ) || matches!(self, Self::Refused { name, .. } if dispatch_error::is_transient(name))
     }
 }

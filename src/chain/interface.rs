@@ -2,7 +2,7 @@
 //!
 //! A runtime upgrade may change a call's arguments under the same name. What is signed then would mean something
 //! else, so that a call is compared with its stated shape, argument by argument, before it is signed
-//! ([`ChainError::Reshaped`](super::ChainError::Reshaped)). Indices, names of types and order of variants may change:
+//! ([`ChainError::CallChanged`](super::ChainError::CallChanged)). Indices, names of types and order of variants may change:
 //! they are taken from the live metadata.
 //!
 //! `interface/stated.txt` states the shapes of the main network (specification 365).

@@ -1,13 +1,26 @@
 //! Reading a subnet: its neurons, settings and commitments as they stood at one block.
 
+pub mod commitment;
+pub mod details;
+pub mod diff;
+pub mod neuron;
+mod runtime_api;
+mod storage;
+
 use std::collections::BTreeMap;
 
 use subxt::{ext::scale_value::Value, utils::AccountId32};
 use templar_metadata::api;
 
+use self::{
+    details::MetagraphSource,
+    neuron::{Metagraph, Neuron, stake_weight},
+};
 use super::{
-    ChainError, Head, Hyperparameters, Metagraph, MetagraphSource, Neuron, commitment, metagraph_api,
-    metagraph_storage, read::Reader, touches::MECHANISM,
+    error::ChainError,
+    ids::{ours, storage_index, theirs},
+    rpc::storage::Reader,
+    types::{Head, Hyperparameters},
 };
 use crate::{
     wallet::AccountId,
@@ -19,15 +32,7 @@ const MAX_NEURONS: u16 = 4096;
 /// The most subnets that the chain can have.
 const MAX_SUBNETS: u16 = 4096;
 
-pub(super) fn ours(account: AccountId32) -> AccountId {
-    AccountId::new(account.0)
-}
-
-pub(super) fn theirs(account: &AccountId) -> AccountId32 {
-    AccountId32(account.clone().into())
-}
-
-/// How many slots the subnet has in use.
+/// How many UIDs the subnet has in use.
 async fn size(reader: &Reader<'_>, netuid: NetUid) -> Result<u16, ChainError> {
     let storage = api::storage().subtensor_module();
     let exists = reader.slot(storage.networks_added(), (netuid,))?;
@@ -53,14 +58,14 @@ async fn hotkeys(reader: &Reader<'_>, netuid: NetUid, n: u16) -> Result<Vec<Acco
 }
 
 /// The neurons of a subnet's mechanism: by the runtime's interface, or from storage where that does not answer.
-pub(super) async fn metagraph(
+pub(in crate::chain) async fn metagraph(
     reader: &Reader<'_>,
     netuid: NetUid,
     mechanism: u8,
     source: Option<MetagraphSource>,
 ) -> Result<Metagraph, ChainError> {
     if source != Some(MetagraphSource::Storage) {
-        let cannot = match metagraph_api::metagraph(reader, netuid, mechanism).await {
+        let cannot = match runtime_api::metagraph(reader, netuid, mechanism).await {
             Err(e @ (ChainError::Missing { .. } | ChainError::Decode { .. } | ChainError::Node { .. })) => e,
             answer => return answer,
         };
@@ -73,25 +78,25 @@ pub(super) async fn metagraph(
 }
 
 async fn from_storage(reader: &Reader<'_>, netuid: NetUid, mechanism: u8) -> Result<Metagraph, ChainError> {
-    let index = u16::from(mechanism).saturating_mul(MECHANISM).saturating_add(netuid);
+    let index = storage_index(netuid, mechanism);
     let n = size(reader, netuid).await?;
-    let storage = api::storage().subtensor_module();
+    let entries = api::storage().subtensor_module();
     let keys = hotkeys(reader, netuid, n).await?;
 
     let (tempo, tao_weight) =
-        (reader.slot(storage.tempo(), (netuid,))?, reader.slot(storage.tao_weight(), ())?);
-    let active = reader.slot(storage.active(), (netuid,))?;
-    let permits = reader.slot(storage.validator_permit(), (netuid,))?;
-    let consensus = reader.slot(storage.consensus(), (netuid,))?;
-    let incentive = reader.slot(storage.incentive(), (index,))?;
-    let dividends = reader.slot(storage.dividends(), (netuid,))?;
-    let trust = reader.slot(storage.validator_trust(), (netuid,))?;
-    let emission = reader.slot(storage.emission(), (netuid,))?;
-    let updates = reader.slot(storage.last_update(), (index,))?;
-    let registered = reader.slots(&storage.block_at_registration(), (0..n).map(|uid| (netuid, uid)))?;
-    let owners = reader.slots(&storage.owner(), keys.iter().map(|key| (*key,)))?;
-    let alpha = reader.slots(&storage.total_hotkey_alpha(), keys.iter().map(|key| (*key, netuid)))?;
-    let root = reader.slots(&storage.total_hotkey_alpha(), keys.iter().map(|key| (*key, 0)))?;
+        (reader.slot(entries.tempo(), (netuid,))?, reader.slot(entries.tao_weight(), ())?);
+    let active = reader.slot(entries.active(), (netuid,))?;
+    let permits = reader.slot(entries.validator_permit(), (netuid,))?;
+    let consensus = reader.slot(entries.consensus(), (netuid,))?;
+    let incentive = reader.slot(entries.incentive(), (index,))?;
+    let dividends = reader.slot(entries.dividends(), (netuid,))?;
+    let trust = reader.slot(entries.validator_trust(), (netuid,))?;
+    let emission = reader.slot(entries.emission(), (netuid,))?;
+    let updates = reader.slot(entries.last_update(), (index,))?;
+    let registered = reader.slots(&entries.block_at_registration(), (0..n).map(|uid| (netuid, uid)))?;
+    let owners = reader.slots(&entries.owner(), keys.iter().map(|key| (*key,)))?;
+    let alpha = reader.slots(&entries.total_hotkey_alpha(), keys.iter().map(|key| (*key, netuid)))?;
+    let root = reader.slots(&entries.total_hotkey_alpha(), keys.iter().map(|key| (*key, 0)))?;
 
     let subnet_wide = [
         tempo.key(),
@@ -149,18 +154,12 @@ async fn from_storage(reader: &Reader<'_>, netuid: NetUid, mechanism: u8) -> Res
     let Head { number: block, hash } = reader.head;
     let tempo = reader.get(&values, &tempo)?.unwrap_or(0);
     let mut metagraph = Metagraph { netuid, block, hash, tempo, neurons, details: None };
-    metagraph_storage::add_details(reader, &mut metagraph, mechanism, &stakes).await?;
+    storage::add_details(reader, &mut metagraph, mechanism, &stakes).await?;
     Ok(metagraph)
 }
 
-/// `alpha + root * tao_weight / (2^64 - 1)`, rounded down; what children and parents pass on is not in it.
-pub(super) fn stake_weight(alpha: u64, root: u64, tao_weight: u64) -> u64 {
-    let from_root = u128::from(root) * u128::from(tao_weight) / u128::from(u64::MAX);
-    alpha.saturating_add(from_root as u64)
-}
-
 /// A subnet's settings.
-pub(super) async fn hyperparameters(
+pub(in crate::chain) async fn hyperparameters(
     reader: &Reader<'_>,
     netuid: NetUid,
 ) -> Result<Hyperparameters, ChainError> {
@@ -214,7 +213,7 @@ pub(super) async fn hyperparameters(
 }
 
 /// The raw commitments of a subnet's neurons.
-pub(super) async fn commitments(
+pub(in crate::chain) async fn commitments(
     reader: &Reader<'_>,
     netuid: NetUid,
 ) -> Result<BTreeMap<AccountId, Vec<Vec<u8>>>, ChainError> {
@@ -239,8 +238,8 @@ pub(super) async fn commitments(
     Ok(found)
 }
 
-/// A hotkey's slot.
-pub(super) async fn uid(
+/// A hotkey's UID.
+pub(in crate::chain) async fn uid(
     reader: &Reader<'_>,
     netuid: NetUid,
     hotkey: &AccountId,
@@ -249,7 +248,7 @@ pub(super) async fn uid(
 }
 
 /// The subnets that exist. Their numbers have no gaps beyond those that dissolved ones left.
-pub(super) async fn subnets(reader: &Reader<'_>) -> Result<Vec<NetUid>, ChainError> {
+pub(in crate::chain) async fn subnets(reader: &Reader<'_>) -> Result<Vec<NetUid>, ChainError> {
     let address = api::storage().subtensor_module().networks_added();
     let slots = reader.slots(&address, (0..MAX_SUBNETS).map(|netuid| (netuid,)))?;
     let found = reader.read_all(&slots).await?;
@@ -258,18 +257,4 @@ pub(super) async fn subnets(reader: &Reader<'_>) -> Result<Vec<NetUid>, ChainErr
         .filter(|(_, added)| *added == Some(true))
         .map(|(netuid, _)| netuid)
         .collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::stake_weight;
-
-    #[test]
-    fn root_stake_counts_in_part() {
-        assert_eq!(stake_weight(5, 0, u64::MAX), 5);
-        assert_eq!(stake_weight(5, 1_000, u64::MAX), 1_005);
-        // The chain's default, about 0.0527 of a TAO for each TAO on the root.
-        assert_eq!(stake_weight(0, 1_000_000_000, 971_718_665_099_567_868), 52_676_974);
-        assert_eq!(stake_weight(u64::MAX, u64::MAX, u64::MAX), u64::MAX);
-    }
 }

@@ -1,5 +1,7 @@
 //! Registration: paid, with a limit on the price, or by proof of work.
 
+pub mod pow;
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,15 +13,16 @@ use subxt::{
 };
 use templar_metadata::api;
 
-use super::{
-    ChainError, Head,
-    client::SubtensorClient,
-    link::AtBlock,
-    read::Reader,
-    submit::Settled,
-    work::{Puzzle, Solution},
-};
 use crate::{
+    chain::{
+        client::SubtensorClient,
+        error::ChainError,
+        extrinsic::Settled,
+        ids::theirs,
+        registration::pow::{Puzzle, Solution},
+        rpc::{connection::AtBlock, storage::Reader},
+        types::{Head, Included},
+    },
     wallet::{AccountId, Keypair},
     window::{Block, NetUid, Uid},
 };
@@ -31,9 +34,9 @@ const FAUCET_DIFFICULTY: u64 = 1_000_000;
 /// Blocks for which a puzzle is worked on; the chain takes solutions for blocks that are a little older.
 const FRESH: Block = 2;
 
-/// Who may follow the search for a proof of work, and end it.
+/// How far the search for a proof of work is, shared with whatever shows it.
 #[derive(Debug, Clone, Default)]
-pub struct Search {
+pub struct PowProgress {
     /// Nonces tried so far.
     pub tried: Arc<AtomicU64>,
     /// Tries that a solution takes on average; 0 until it is known.
@@ -42,7 +45,7 @@ pub struct Search {
     pub threads: usize,
 }
 
-impl Search {
+impl PowProgress {
     fn threads(&self) -> usize {
         match self.threads {
             0 => std::thread::available_parallelism().map_or(1, Into::into),
@@ -65,8 +68,8 @@ fn key(account: &AccountId) -> Value {
     Value::from_bytes(bytes)
 }
 
-/// The call that pays for a slot: with the limit where the runtime knows limits.
-pub(super) fn payment(
+/// The call that pays for a UID: with the limit where the runtime knows limits.
+pub(in crate::chain) fn payment(
     reader: &Reader<'_>,
     netuid: NetUid,
     hotkey: &AccountId,
@@ -83,9 +86,24 @@ pub(super) fn payment(
 }
 
 impl SubtensorClient {
-    /// Pays for a slot, but not more than `limit` rao. Where the runtime knows limits it keeps this one itself;
-    /// elsewhere the price of the newest block is compared, and may have risen by a little when it is paid.
-    pub(super) async fn pay_for_slot(
+    /// Registers a hotkey on a subnet, paid by the coldkey; returns its UID.
+    pub async fn register(
+        &self,
+        netuid: NetUid,
+        hotkey: &AccountId,
+        coldkey: &Keypair,
+    ) -> Result<Uid, ChainError> {
+        let call = "burned_register";
+        let payload = api::tx().subtensor_module().burned_register(netuid, theirs(hotkey));
+        let settled = self.submit(call, payload, coldkey).await?;
+        slot(&settled)
+    }
+
+    /// [`Self::register`], for `limit` rao at most.
+    ///
+    /// # Errors
+    /// [`ChainError::PriceAboveLimit`] if it costs more.
+    pub async fn register_within(
         &self,
         netuid: NetUid,
         hotkey: &AccountId,
@@ -95,20 +113,22 @@ impl SubtensorClient {
         let reader = self.reader(None).await?;
         let burn = reader.read(api::storage().subtensor_module().burn(), (netuid,)).await?.unwrap_or(0);
         if burn > limit {
-            return Err(ChainError::TooDear { price: burn, limit });
+            return Err(ChainError::PriceAboveLimit { price: burn, limit });
         }
         let payload = payment(&reader, netuid, hotkey, Some(limit));
         slot(&self.submit("burned_register", payload, coldkey).await?)
     }
 
-    /// Works for a slot. Older runtimes take the work from anybody, newer ones where the subnet's owner allows it;
-    /// those in between have no such thing, although a call by the old name is still there and costs money.
-    pub(super) async fn work_for_slot(
+    /// Registers a hotkey by proof of work; `progress` shows how far that is.
+    ///
+    /// # Errors
+    /// [`ChainError::Missing`] where the runtime has no such thing.
+    pub async fn register_by_work(
         &self,
         netuid: NetUid,
         hotkey: &AccountId,
         coldkey: &Keypair,
-        search: &Search,
+        progress: &PowProgress,
     ) -> Result<Uid, ChainError> {
         loop {
             let reader = self.reader(None).await?;
@@ -125,7 +145,7 @@ impl SubtensorClient {
             } else {
                 Puzzle::Key { block: hash, key: hotkey.clone() }
             };
-            let Some(found) = self.solve(puzzle, difficulty, block, search).await? else { continue };
+            let Some(found) = self.solve(puzzle, difficulty, block, progress).await? else { continue };
             let call = if newer { "pow_register" } else { "register" };
             let payload = worked_slot(newer, netuid, hotkey, &coldkey.account(), block, &found);
             match self.submit(call, payload, coldkey).await {
@@ -136,18 +156,17 @@ impl SubtensorClient {
         }
     }
 
-    /// TAO from a development chain's faucet, for work.
-    pub(super) async fn work_for_tao(
-        &self,
-        coldkey: &Keypair,
-        search: &Search,
-    ) -> Result<super::Included, ChainError> {
+    /// TAO from a development chain's faucet, by proof of work.
+    ///
+    /// # Errors
+    /// [`ChainError::Missing`] on every other chain.
+    pub async fn faucet(&self, coldkey: &Keypair, progress: &PowProgress) -> Result<Included, ChainError> {
         loop {
             let reader = self.reader(None).await?;
             gives_tao(&reader.at)?;
             let Head { number: block, hash } = reader.head;
             let puzzle = Puzzle::Key { block: hash, key: coldkey.account() };
-            let Some(found) = self.solve(puzzle, FAUCET_DIFFICULTY, block, search).await? else { continue };
+            let Some(found) = self.solve(puzzle, FAUCET_DIFFICULTY, block, progress).await? else { continue };
             match self.submit("faucet", worked_tao(block, &found), coldkey).await {
                 Err(ChainError::Refused { name, .. }) if is_stale(&name) => {}
                 settled => return Ok(settled?.included),
@@ -155,8 +174,8 @@ impl SubtensorClient {
         }
     }
 
-    /// The difficulty of a slot's work, and the call that would hand it in.
-    pub(super) async fn unworked_slot(
+    /// The difficulty of a UID's work, and the call that would hand it in.
+    pub(in crate::chain) async fn unworked_slot(
         &self,
         netuid: NetUid,
         hotkey: &AccountId,
@@ -170,7 +189,9 @@ impl SubtensorClient {
     }
 
     /// The difficulty of the faucet's work, and the call that would hand it in.
-    pub(super) async fn unworked_tao(&self) -> Result<(u64, DynamicPayload<Composite<()>>), ChainError> {
+    pub(in crate::chain) async fn unworked_tao(
+        &self,
+    ) -> Result<(u64, DynamicPayload<Composite<()>>), ChainError> {
         let reader = self.reader(None).await?;
         gives_tao(&reader.at)?;
         Ok((FAUCET_DIFFICULTY, worked_tao(reader.head.number, &Solution::default())))
@@ -182,11 +203,11 @@ impl SubtensorClient {
         puzzle: Puzzle,
         difficulty: u64,
         block: Block,
-        search: &Search,
+        progress: &PowProgress,
     ) -> Result<Option<Solution>, ChainError> {
-        search.difficulty.store(difficulty, Ordering::Relaxed);
+        progress.difficulty.store(difficulty, Ordering::Relaxed);
         let stop = Arc::new(AtomicBool::new(false));
-        let (tried, threads, told) = (search.tried.clone(), search.threads(), stop.clone());
+        let (tried, threads, told) = (progress.tried.clone(), progress.threads(), stop.clone());
         let start = rand::random();
         let mut working =
             tokio::task::spawn_blocking(move || puzzle.solve(difficulty, start, threads, &tried, &told));
@@ -223,7 +244,7 @@ async fn difficulty(reader: &Reader<'_>, netuid: NetUid) -> Result<u64, ChainErr
     Ok(reader.read(difficulty, (netuid,)).await?.unwrap_or(u64::MAX))
 }
 
-/// The call that hands in the work for a slot.
+/// The call that hands in the work for a UID.
 fn worked_slot(
     newer: bool,
     netuid: NetUid,
@@ -264,7 +285,7 @@ fn is_stale(name: &str) -> bool {
     matches!(name, "InvalidWorkBlock" | "InvalidDifficulty" | "InvalidSeal")
 }
 
-/// The slot that a registration gave.
+/// The UID that a registration gave.
 fn slot(settled: &Settled) -> Result<Uid, ChainError> {
     let event = settled.find::<api::subtensor_module::events::NeuronRegistered>()?;
     event.map(|event| event.1).ok_or_else(|| ChainError::Decode {

@@ -10,8 +10,10 @@ use subxt::{
 };
 use templar_metadata::api;
 
-use super::{commitment, metagraph::theirs};
-use crate::wallet::Keypair;
+use crate::{
+    chain::{ids::theirs, metagraph::commitment},
+    wallet::Keypair,
+};
 
 type Client = subxt::client::OfflineClientAtBlock<PolkadotConfig>;
 

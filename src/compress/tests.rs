@@ -52,7 +52,7 @@ fn it_sends_the_largest_coefficients_and_keeps_the_rest() {
             assert!(positions.windows(2).all(|p| p[0] < p[1]));
             let decoded: Vec<f64> = sent[index].codes[range]
                 .iter()
-                .map(|c| value::decode(*c, sent[index].exponent).into())
+                .map(|c| coefficient::decode(*c, sent[index].exponent).into())
                 .collect();
             // All coefficients of small chunks, the first chunk's of the large ones (it is slow).
             if chunk == 0 {
@@ -62,7 +62,7 @@ fn it_sends_the_largest_coefficients_and_keeps_the_rest() {
                 assert!(others.map(|p| all[p].abs()).all(|v| v <= least * (1.0 + 1e-5)));
                 for (p, d) in positions.iter().zip(&decoded) {
                     let exact = all[usize::from(*p)];
-                    let smallest = f64::from(value::scale(sent[index].exponent));
+                    let smallest = f64::from(coefficient::scale(sent[index].exponent));
                     assert!((d - exact).abs() <= exact.abs() * 0.0626 + smallest, "{d} {exact}");
                 }
             }

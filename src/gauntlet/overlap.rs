@@ -1,11 +1,11 @@
-//! Copies: pseudo-gradients that are too much alike.
+//! Copies: pseudo-gradients that overlap too much.
 
 use super::Hotkey;
-use crate::gradient::{Layout, SparseTensor, value};
+use crate::gradient::{Layout, SparseTensor, coefficient};
 
-/// Chunks that are compared of a large model: enough for a likeness that is right to a hundredth.
+/// Chunks that are compared of a large model: enough for a similarity that is right to a hundredth.
 const CHUNKS: usize = 256;
-/// Fewer candidates do not show what is usual; then only objects that are all but equal count as alike.
+/// Fewer candidates do not show what is usual; then only objects that are all but equal count as overlapping.
 const FEW: usize = 4;
 const ALL_BUT_EQUAL: f64 = 0.95;
 
@@ -18,18 +18,18 @@ pub struct Candidate<'a> {
     pub tensors: &'a [SparseTensor],
 }
 
-/// Two objects that are too much alike.
+/// Two objects that overlap too much.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pair {
     /// The peers, the smaller hotkey first.
     pub hotkeys: [Hotkey; 2],
-    /// Their likeness in excess of what is usual: 0 for a usual pair, 1 for equal objects.
-    pub likeness: f64,
+    /// Their similarity in excess of what is usual: 0 for a usual pair, 1 for equal objects.
+    pub similarity: f64,
 }
 
-/// The pairs whose likeness is at least `limit`, in the order of their hotkeys.
+/// The pairs whose similarity is at least `limit`, in the order of their hotkeys.
 ///
-/// The likeness of two objects is the cosine of their coefficients, every tensor at unit length, over the same
+/// The similarity of two objects is the cosine of their coefficients, every tensor at unit length, over the same
 /// at most 256 chunks, drawn by `seed`. Honest objects are alike too, because all learn the same; how much
 /// depends on the model and the time. So what counts is the excess over the window's median pair,
 /// `(c - median) / (1 - median)`.
@@ -63,7 +63,7 @@ pub fn find(candidates: &[Candidate], layout: &Layout, seed: &[u8; 32], limit: f
         .filter(|(.., excess)| *excess >= limit)
         .map(|(a, b, excess)| Pair {
             hotkeys: [sorted[a].hotkey.clone(), sorted[b].hotkey.clone()],
-            likeness: excess.min(1.0),
+            similarity: excess.min(1.0),
         })
         .collect();
     found.sort_by(|a, b| a.hotkeys.cmp(&b.hotkeys));
@@ -107,7 +107,7 @@ fn profile(tensors: &[SparseTensor], layout: &Layout, chunks: &[(usize, usize)])
             positions
                 .iter()
                 .zip(codes)
-                .map(|(position, code)| (place + u32::from(*position), value::magnitude(*code) as f32)),
+                .map(|(position, code)| (place + u32::from(*position), coefficient::magnitude(*code) as f32)),
         );
         scale(&mut profile[start..]);
         // At most 256 chunks of at most 65536 places.

@@ -2,12 +2,12 @@
 //!
 //! Two estimators, named by the manifest. The paper's `sign` asks each window whether own data improved
 //! more than random data. `counterfactual` asks, sequence by sequence, whether the peer's update helps
-//! its own data more than an update of others does, and how sure that is; [`work`] makes a share of
+//! its own data more than an update of others does, and how sure that is; [`work_share`] makes a share of
 //! the work of it.
 
 use super::{
     loss_score::{Evidence, Losses, mean},
-    work,
+    work_share,
 };
 use serde::{Deserialize, Serialize};
 
@@ -90,13 +90,13 @@ pub fn observation(t: f64) -> f64 {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct MovingAverage {
     /// `sum <- (1 - alpha) sum + alpha x`, from 0.
-    #[serde(with = "super::exact")]
+    #[serde(with = "super::serde_exact_f64")]
     pub sum: f64,
     /// `weight <- (1 - alpha) weight + alpha`, from 0: the share that is evidence and not the start.
-    #[serde(with = "super::exact")]
+    #[serde(with = "super::serde_exact_f64")]
     pub weight: f64,
     /// `squares <- (1 - alpha)^2 squares + alpha^2`, from 0: the variance of `sum`, if that of an observation is 1.
-    #[serde(with = "super::exact")]
+    #[serde(with = "super::serde_exact_f64")]
     pub squares: f64,
     /// Observations so far.
     pub count: u64,
@@ -123,8 +123,8 @@ impl MovingAverage {
     }
 
     /// The average and its worth.
-    pub fn evidence(&self) -> work::Evidence {
-        work::Evidence { mean: self.corrected(), windows: self.windows() }
+    pub fn evidence(&self) -> work_share::Evidence {
+        work_share::Evidence { mean: self.corrected(), windows: self.windows() }
     }
 
     /// Multiplies a positive average by a penalty; a negative one would gain by it and stays.

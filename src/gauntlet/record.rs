@@ -11,7 +11,7 @@ pub struct ScoreRecord {
     pub window: Window,
     /// The step of the window's round, in units of a weight.
     pub outer_step: f64,
-    /// The peer's slot in that window.
+    /// The peer's UID in that window.
     pub uid: Uid,
     /// The peer.
     pub hotkey: Hotkey,
@@ -86,13 +86,13 @@ pub struct ProofRecord {
     pub factor: f64,
 }
 
-/// A likeness with another peer's object.
+/// A similarity with another peer's object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OverlapRecord {
-    /// The other peer's slot.
+    /// The other peer's UID.
     pub uid: Uid,
     /// Likeness in excess of what is usual in the window; 1 is identical.
-    pub likeness: f64,
+    pub similarity: f64,
     /// Whether this one is taken for the copy.
     pub copy: bool,
 }

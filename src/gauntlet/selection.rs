@@ -1,4 +1,4 @@
-//! Who is aggregated, and who is judged first.
+//! Selection: which peers are aggregated, and in which order they are judged.
 
 use super::Hotkey;
 use crate::manifest::Bins;

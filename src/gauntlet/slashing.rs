@@ -38,7 +38,7 @@ pub fn miss_factor(rules: &Slashing, in_a_row: u64) -> f64 {
 
 /// Whether so few objects came in time that it is the network's fault, or the validator's.
 ///
-/// `in_time` of `peers` that took part before. The reference has the same limit (0.4), and punishes hardest below it.
+/// `in_time` of `peers` that took part before. The reference has the same limit (0.4), and penalises hardest below it.
 pub fn network_failed(rules: &Slashing, in_time: usize, peers: usize) -> bool {
     (in_time as f64) < rules.success_min * peers as f64
 }
@@ -79,14 +79,14 @@ pub enum Copying {
     Mega,
 }
 
-/// What a likeness means, if it is one: reference 0.4, 0.5 and 0.6, of positions that are the same.
-pub fn copying(rules: &Slashing, overlap_max: f64, likeness: f64) -> Option<Copying> {
-    if likeness >= rules.overlap_mega {
+/// What a similarity means, if it is one: reference 0.4, 0.5 and 0.6, of positions that are the same.
+pub fn copying(rules: &Slashing, overlap_max: f64, similarity: f64) -> Option<Copying> {
+    if similarity >= rules.overlap_mega {
         Some(Copying::Mega)
-    } else if likeness >= overlap_max {
+    } else if similarity >= overlap_max {
         Some(Copying::Max)
     } else {
-        (likeness >= rules.overlap_high).then_some(Copying::High)
+        (similarity >= rules.overlap_high).then_some(Copying::High)
     }
 }
 
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn likeness_has_three_limits_and_a_broken_network_is_nobodys_fault() {
-        let kinds = [0.39, 0.4, 0.5, 0.6].map(|likeness| copying(&rules(), 0.5, likeness));
+        let kinds = [0.39, 0.4, 0.5, 0.6].map(|similarity| copying(&rules(), 0.5, similarity));
         assert_eq!(kinds, [None, Some(Copying::High), Some(Copying::Max), Some(Copying::Mega)]);
         assert!(network_failed(&rules(), 3, 10) && !network_failed(&rules(), 4, 10));
     }

@@ -1,7 +1,7 @@
 //! The state of Gauntlet and how a window changes it.
 
 mod measure;
-mod punish;
+mod penalties;
 mod record;
 mod score;
 
@@ -14,7 +14,7 @@ use super::{
     selection::{self, Standing},
     slashing::{self, History},
     stage1::Stage1,
-    work,
+    work_share,
 };
 use crate::{
     manifest::GauntletConfig,
@@ -31,12 +31,12 @@ use std::collections::{BTreeMap, BTreeSet};
 #[serde(deny_unknown_fields)]
 pub struct Gauntlet {
     /// The rules, from the run's manifest.
-    #[serde(with = "super::exact::config")]
+    #[serde(with = "super::serde_exact_f64::config")]
     config: GauntletConfig,
     /// The last window that was scored.
     last_window: Option<Window>,
     /// The mean of `t` of a peer that does all its work, after that window.
-    #[serde(with = "super::exact")]
+    #[serde(with = "super::serde_exact_f64")]
     reference: f64,
     /// The peers of the roster.
     peers: BTreeMap<Hotkey, PeerState>,
@@ -46,17 +46,17 @@ pub struct Gauntlet {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PeerState {
-    /// Its slot.
+    /// Its UID.
     pub uid: Uid,
-    /// When it got the slot.
+    /// When it got the UID.
     pub registered_at_block: Block,
     /// Its OpenSkill rating.
-    #[serde(with = "super::exact::rating")]
+    #[serde(with = "super::serde_exact_f64::rating")]
     pub rating: Rating,
     /// The average of its proofs of computation.
     pub proof: MovingAverage,
     /// Its peer score.
-    #[serde(with = "super::exact")]
+    #[serde(with = "super::serde_exact_f64")]
     pub score: f64,
     /// The last window in which its losses were measured.
     pub last_judged: Option<Window>,
@@ -121,8 +121,8 @@ impl Gauntlet {
         self.peers.iter()
     }
 
-    /// Says who is registered now. Who is gone is forgotten; who was registered again, even under the
-    /// same hotkey, starts anew; who only changed its slot keeps what it has.
+    /// Says who is registered now. A peer that left is forgotten; one that registered again, even under the
+    /// same hotkey, starts anew; who only changed its UID keeps what it has.
     pub fn roster(&mut self, peers: &[Peer]) {
         let mut before = std::mem::take(&mut self.peers);
         for peer in peers {
@@ -135,7 +135,7 @@ impl Gauntlet {
         }
     }
 
-    /// Scores one window and returns a record for each peer that was observed, in the order of slots.
+    /// Scores one window and returns a record for each peer that was observed, in the order of UIDs.
     ///
     /// `outer_step` is the step of the window's round; it is written down, no rule uses it. The order
     /// of the observations does not matter, to the last bit. Give one for each peer: one without an
@@ -155,7 +155,7 @@ impl Gauntlet {
         self.update_with(window, outer_step, observations, &[])
     }
 
-    /// [`Self::update`] with the pairs of objects that are too much alike, as [`overlap::find`] tells them.
+    /// [`Self::update`] with the pairs of objects that overlap too much, as [`overlap::find`] tells them.
     ///
     /// # Errors
     ///
@@ -165,20 +165,20 @@ impl Gauntlet {
         window: Window,
         outer_step: f64,
         observations: &[Observation],
-        alike: &[overlap::Pair],
+        overlapping: &[overlap::Pair],
     ) -> Result<Vec<ScoreRecord>, GauntletError> {
         if let Some(last) = self.last_window.filter(|last| window <= *last) {
             return Err(GauntletError::AlreadyScored { window, last });
         }
         let mut cases = self.cases(observations);
         self.punish_harm(&mut cases);
-        self.punish_copies(window, &mut cases, alike);
+        self.penalise_copies(window, &mut cases, overlapping);
         self.slash(window, &mut cases);
         self.rate(&cases);
         for (hotkey, case) in &mut cases {
             self.prove(window, hotkey, case);
         }
-        self.reference = work::reference(&self.evidence(), self.config.proof_expected);
+        self.reference = work_share::reference(&self.evidence(), self.config.proof_expected);
         let belief = self.belief();
         for (hotkey, case) in &mut cases {
             self.score(window, hotkey, case, &belief);
@@ -222,11 +222,11 @@ impl Gauntlet {
     }
 
     /// [`Self::aggregate_set`] without those who, by what is known before the window is judged, are the copy in a
-    /// pair that is too much alike; where nothing is known, without both.
+    /// pair that overlaps too much; where nothing is known, without both.
     pub fn aggregate_set_without(
         &self,
         candidates: &[Hotkey],
-        alike: &[overlap::Pair],
+        overlapping: &[overlap::Pair],
         g: usize,
         seed: &[u8; 32],
     ) -> Vec<Hotkey> {
@@ -235,8 +235,8 @@ impl Gauntlet {
             self.peers.get(hotkey).map_or(0.0, |state| self.strength(&belief, &state.proof).mean)
         };
         let mut copies = BTreeSet::new();
-        for overlap::Pair { hotkeys: [a, b], likeness } in alike {
-            if *likeness < self.config.overlap_max {
+        for overlap::Pair { hotkeys: [a, b], similarity } in overlapping {
+            if *similarity < self.config.overlap_max {
                 continue;
             }
             let order = standing(a).total_cmp(&standing(b));
@@ -262,7 +262,7 @@ impl Gauntlet {
         selection::evaluation_order(&candidates, window, seed)
     }
 
-    /// The weights to set on chain, in the order of slots; who earns nothing is left out. Empty where
+    /// The weights to set on chain, in the order of UIDs; who earns nothing is left out. Empty where
     /// nobody has a positive score and nothing burns: then there is nothing to set.
     pub fn weights(&self) -> Vec<(Uid, u16)> {
         let shares = self.shares();
@@ -270,7 +270,7 @@ impl Gauntlet {
         let peers = shares.peers.iter();
         let peers = peers.filter_map(|(hotkey, (_, weight))| Some((self.peers.get(hotkey)?.uid, *weight)));
         for (uid, weight) in peers.chain(shares.burnt).filter(|(_, weight)| *weight > 0) {
-            // A peer in the slot that burns has both.
+            // The peer whose UID burns has both.
             let known: &mut u16 = weights.entry(uid).or_default();
             *known = known.saturating_add(weight);
         }

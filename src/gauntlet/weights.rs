@@ -42,7 +42,7 @@ pub fn to_u16(shares: &[f64]) -> Vec<u16> {
 /// The k-th share is that of the k-th best of `positive` positive scores. First tier: linear from `top_ratio` to 1
 /// over at most `gather` ranks, `gather_share` of the pay. Second tier: `reserve_decay^k` over at most `reserve`
 /// ranks, the rest of the pay, but nobody of it earns more than half of the last of the first. The sum is `1 - burn`;
-/// the rest belongs to the slot that burns. Source: the reference's versions from 2025 on.
+/// the rest belongs to the UID that burns. Source: the reference's versions from 2025 on.
 pub fn tier_shares(tiers: &Tiers, positive: usize) -> Vec<f64> {
     let pay = 1.0 - tiers.burn;
     let gathered = positive.min(tiers.gather);

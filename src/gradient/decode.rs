@@ -1,12 +1,11 @@
 //! Reading a stranger's pseudo-gradient.
 
 use super::{
-    Expected, GradientError, Header, Layout, PseudoGradient, SparseTensor, TensorLayout,
+    Expected, GradientError, Header, Layout, PseudoGradient, SparseTensor, TensorLayout, coefficient,
     digest::{content_digest, signing_message},
     encode::check_header,
     metadata::read,
     positions::Fault,
-    value,
 };
 use sp_core::crypto::AccountId32;
 
@@ -116,7 +115,7 @@ fn check_blobs(
     exponent: i8,
 ) -> Result<(), GradientError> {
     let name = || tensor.name.clone();
-    if !(value::MIN_EXPONENT..=value::MAX_EXPONENT).contains(&exponent) {
+    if !(coefficient::MIN_EXPONENT..=coefficient::MAX_EXPONENT).contains(&exponent) {
         return Err(GradientError::Exponent { name: name(), found: exponent });
     }
     if values.len() != tensor.values() {

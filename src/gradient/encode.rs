@@ -1,10 +1,9 @@
 //! Writing a pseudo-gradient.
 
 use super::{
-    GradientError, Header, Layout, SAMPLE_DIGEST_CHARS, SparseTensor, TensorLayout,
+    GradientError, Header, Layout, SAMPLE_DIGEST_CHARS, SparseTensor, TensorLayout, coefficient,
     digest::{content_digest, signing_message},
     metadata::{Raw, blob_names, write},
-    value,
 };
 
 /// Writes and signs a pseudo-gradient; returns the file and its content digest.
@@ -54,7 +53,7 @@ pub fn encode(
 fn write_tensor(tensor: &SparseTensor, shape: &TensorLayout, out: &mut Vec<u8>) -> Option<()> {
     let fits = tensor.positions.len() == shape.values()
         && tensor.codes.len() == shape.values()
-        && (value::MIN_EXPONENT..=value::MAX_EXPONENT).contains(&tensor.exponent);
+        && (coefficient::MIN_EXPONENT..=coefficient::MAX_EXPONENT).contains(&tensor.exponent);
     if !fits {
         return None;
     }

@@ -106,7 +106,7 @@ pub struct Tiers {
     pub reserve_decay: f64,
     /// Share of all weight that is burnt, and all of it where nobody has a positive score.
     pub burn: f64,
-    /// The slot whose weight burns: the subnet owner's.
+    /// The UID whose weight burns: the subnet owner's.
     pub burn_uid: Uid,
 }
 
@@ -156,7 +156,7 @@ pub struct Bins {
 }
 
 impl GauntletConfig {
-    /// The likeness from which two objects are looked at as one and its copy.
+    /// The similarity from which two objects are looked at as one and its copy.
     pub fn overlap_limit(&self) -> f64 {
         self.slashing.as_ref().map_or(self.overlap_max, |rules| rules.overlap_high.min(self.overlap_max))
     }

@@ -23,7 +23,7 @@ fn tokens(count: i64, length: i64) -> Tensor {
 
 #[test]
 fn templar_1_has_its_parameters() {
-    let config = ManifestFile::preset("templar-1").unwrap().manifest.model;
+    let config = ManifestFile::preset("templar-1").unwrap().parsed.model;
     assert_eq!(parameter_count(&config), 1_204_881_408);
     let tied = ModelConfig { tied: true, ..config };
     assert_eq!(parameter_count(&tied), 1_204_881_408 - 32000 * 2048);
@@ -31,7 +31,7 @@ fn templar_1_has_its_parameters() {
 
 #[test]
 fn templar_1_builds() {
-    let mut config = ManifestFile::preset("templar-1").unwrap().manifest.model;
+    let mut config = ManifestFile::preset("templar-1").unwrap().parsed.model;
     let expected = if std::env::var_os("TEMPLAR_FULL_TESTS").is_some() {
         1_204_881_408
     } else {

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::watch;
 
 /// The newest block, kept up to date in the background.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Clock {
     chain: Arc<dyn Chain>,
     schedule: Schedule,

@@ -1,4 +1,4 @@
-//! Who is on the subnet, and whose bucket can be read.
+//! The directory of a subnet: its neurons, and the buckets that can be read.
 
 use super::NodeError;
 use crate::{
@@ -10,13 +10,14 @@ use crate::{
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Opens strangers' buckets by what they committed, and keeps the connections.
-pub struct Stores {
+#[derive(Debug)]
+pub struct BucketCache {
     endpoint: Endpoint,
     options: S3Options,
     open: BTreeMap<AccountId, (Vec<u8>, Arc<dyn Store>)>,
 }
 
-impl Stores {
+impl BucketCache {
     /// Buckets live where the template says.
     pub fn new(endpoint: Endpoint) -> Self {
         Self { endpoint, options: S3Options::default(), open: BTreeMap::new() }
@@ -43,18 +44,23 @@ impl Stores {
 }
 
 /// The subnet as of one block.
+#[derive(Debug)]
 pub struct Directory {
     /// Its neurons.
     pub metagraph: Metagraph,
-    stores: BTreeMap<AccountId, Arc<dyn Store>>,
+    buckets: BTreeMap<AccountId, Arc<dyn Store>>,
     runs: BTreeMap<AccountId, Vec<u8>>,
 }
 
 impl Directory {
     /// Reads the metagraph and the commitments. Entries that make no sense are skipped: a stranger's
     /// bad commitment is that stranger's loss alone.
-    pub async fn read(chain: &dyn Chain, netuid: NetUid, stores: &mut Stores) -> Result<Self, NodeError> {
-        Self::read_at(chain, netuid, None, stores).await
+    pub async fn read(
+        chain: &dyn Chain,
+        netuid: NetUid,
+        buckets: &mut BucketCache,
+    ) -> Result<Self, NodeError> {
+        Self::read_at(chain, netuid, None, buckets).await
     }
 
     /// [`Self::read`], as it stood at a block.
@@ -62,17 +68,17 @@ impl Directory {
         chain: &dyn Chain,
         netuid: NetUid,
         at: Option<Block>,
-        stores: &mut Stores,
+        buckets: &mut BucketCache,
     ) -> Result<Self, NodeError> {
         let metagraph = chain.metagraph(netuid, at).await?;
         let commitments = chain.commitments(netuid, at).await?;
-        let mut directory = Self { metagraph, stores: BTreeMap::new(), runs: BTreeMap::new() };
+        let mut directory = Self { metagraph, buckets: BTreeMap::new(), runs: BTreeMap::new() };
         for (hotkey, fields) in commitments {
             if directory.metagraph.neuron(&hotkey).is_none() {
                 continue;
             }
-            if let Some(store) = fields.first().and_then(|field| stores.open(&hotkey, field)) {
-                directory.stores.insert(hotkey.clone(), store);
+            if let Some(store) = fields.first().and_then(|field| buckets.open(&hotkey, field)) {
+                directory.buckets.insert(hotkey.clone(), store);
             }
             if let Some(run) = fields.get(1).filter(|run| run.len() == 32) {
                 directory.runs.insert(hotkey, run.clone());
@@ -83,7 +89,7 @@ impl Directory {
 
     /// The bucket of a peer, to read from.
     pub fn store(&self, hotkey: &AccountId) -> Option<&Arc<dyn Store>> {
-        self.stores.get(hotkey)
+        self.buckets.get(hotkey)
     }
 
     /// The manifest hash that a validator committed, 32 bytes.
@@ -93,7 +99,7 @@ impl Directory {
 
     /// Neurons whose bucket can be read, ascending by UID.
     pub fn peers(&self) -> impl Iterator<Item = (&Neuron, &Arc<dyn Store>)> {
-        self.metagraph.neurons.iter().filter_map(|n| Some((n, self.stores.get(&n.hotkey)?)))
+        self.metagraph.neurons.iter().filter_map(|n| Some((n, self.buckets.get(&n.hotkey)?)))
     }
 
     /// The validator that everybody follows: the highest stake among permits.
@@ -102,17 +108,18 @@ impl Directory {
     }
 
     /// The leader with its bucket and the run that it committed.
-    pub fn led(&self, netuid: NetUid) -> Result<Led<'_>, NodeError> {
+    pub fn led(&self, netuid: NetUid) -> Result<Leader<'_>, NodeError> {
         let led = |neuron: &'_ Neuron| {
-            let (hotkey, store) = self.stores.get_key_value(&neuron.hotkey)?;
-            Some(Led { hotkey, store: store.as_ref(), run: self.runs.get(hotkey)? })
+            let (hotkey, store) = self.buckets.get_key_value(&neuron.hotkey)?;
+            Some(Leader { hotkey, store: store.as_ref(), run: self.runs.get(hotkey)? })
         };
         self.leader().and_then(led).ok_or(NodeError::NoLeader(netuid))
     }
 }
 
 /// Whom everybody follows.
-pub struct Led<'a> {
+#[derive(Debug)]
+pub struct Leader<'a> {
     /// The leader's hotkey.
     pub hotkey: &'a AccountId,
     /// Its bucket, to read from.

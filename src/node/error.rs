@@ -46,7 +46,7 @@ pub enum NodeError {
     /// Nobody on the subnet has a validator permit and a bucket.
     #[error("subnet {0} has no leader: no neuron with a validator permit has committed a bucket and a run")]
     NoLeader(u16),
-    /// The hotkey has no slot on the subnet.
+    /// The hotkey has no UID on the subnet.
     #[error("hotkey {hotkey} is not registered on subnet {netuid}")]
     NotRegistered {
         /// The hotkey.

@@ -1,6 +1,6 @@
 //! Catching up: from the newest checkpoint of the leader, then round by round.
 
-use super::{Directory, Identity, Led, NodeError, Replica, publish::MODEL_FILE};
+use super::{Directory, Identity, Leader, NodeError, Replica, publish::MODEL_FILE};
 use crate::{
     bucket::{BucketError, Store, keys::RunKeys},
     gradient::{self, Expected, PseudoGradient},
@@ -13,7 +13,7 @@ use futures::future::try_join_all;
 
 /// How far following got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Followed {
+pub enum FollowOutcome {
     /// The model is the one after the window that was asked for.
     Reached,
     /// The leader has not published the record of this window yet.
@@ -39,7 +39,7 @@ pub(super) async fn document<D: Document>(
 /// The manifest that the leader committed on chain and published in its bucket. `None` while the leader
 /// has committed a run but not yet published it.
 pub async fn fetch_manifest(directory: &Directory, netuid: u16) -> Result<Option<ManifestFile>, NodeError> {
-    let Led { store, run: committed, .. } = directory.led(netuid)?;
+    let Leader { store, run: committed, .. } = directory.led(netuid)?;
     let run_id = hex::encode(&committed[..8.min(committed.len())]);
     let object = match store.get(&RunKeys::new(run_id).manifest(), MAX_MANIFEST_BYTES).await {
         Ok(object) => object,
@@ -55,7 +55,7 @@ pub async fn fetch_manifest(directory: &Directory, netuid: u16) -> Result<Option
 
 /// Where the run began, by the leader's word; refuses a leader that runs another manifest.
 pub async fn fetch_start(identity: &Identity, directory: &Directory) -> Result<Option<RunStart>, NodeError> {
-    let Led { hotkey: leader, store, run: committed } = directory.led(identity.netuid)?;
+    let Leader { hotkey: leader, store, run: committed } = directory.led(identity.netuid)?;
     if committed != identity.manifest.hash() {
         return Err(NodeError::OtherRun { theirs: hex::encode(committed), ours: identity.run() });
     }
@@ -69,7 +69,7 @@ pub async fn restore(
     directory: &Directory,
     replica: &mut Replica,
 ) -> Result<(), NodeError> {
-    let Led { hotkey: leader, store, .. } = directory.led(identity.netuid)?;
+    let Leader { hotkey: leader, store, .. } = directory.led(identity.netuid)?;
     let keys = identity.keys();
     let key = keys.latest_checkpoint();
     let Some(latest) = document::<CheckpointRecord>(store, &key, leader).await? else {
@@ -93,7 +93,7 @@ pub async fn fetch_round(
     directory: &Directory,
     window: Window,
 ) -> Result<Option<RoundRecord>, NodeError> {
-    let Led { hotkey: leader, store, .. } = directory.led(identity.netuid)?;
+    let Leader { hotkey: leader, store, .. } = directory.led(identity.netuid)?;
     document(store, &identity.keys().round(window), leader).await
 }
 
@@ -103,12 +103,12 @@ pub async fn follow(
     directory: &Directory,
     replica: &mut Replica,
     target: Window,
-) -> Result<Followed, NodeError> {
-    let Led { store, .. } = directory.led(identity.netuid)?;
+) -> Result<FollowOutcome, NodeError> {
+    let Leader { store, .. } = directory.led(identity.netuid)?;
     while replica.window < target {
         let window = replica.window + 1;
         let Some(record) = fetch_round(identity, directory, window).await? else {
-            return Ok(Followed::Waiting(window));
+            return Ok(FollowOutcome::Waiting(window));
         };
         // A leader may serve several runs and subnets from one bucket; its signature alone is not enough.
         if record.run != identity.run() || record.netuid != identity.netuid {
@@ -119,7 +119,7 @@ pub async fn follow(
         replica.apply(&record, &payloads)?;
         tracing::info!(window, peers = payloads.len(), model = &replica.hash[..12], "round applied");
     }
-    Ok(Followed::Reached)
+    Ok(FollowOutcome::Reached)
 }
 
 /// Fetches the pseudo-gradients of a record, in its order.

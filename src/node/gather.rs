@@ -24,8 +24,9 @@ use std::{
 const AT_ONCE: usize = 16;
 
 /// What came of one peer in one window.
+#[derive(Debug)]
 pub struct Peer {
-    /// Its slot.
+    /// Its UID.
     pub uid: Uid,
     /// The verdict of stage 1.
     pub stage1: Stage1,
@@ -34,6 +35,7 @@ pub struct Peer {
 }
 
 /// Every peer of a window, by hotkey.
+#[derive(Debug)]
 pub struct Gathered {
     /// The peers.
     pub peers: BTreeMap<AccountId, Peer>,
@@ -53,8 +55,8 @@ impl Gathered {
         self.accepted().map(|(hotkey, ..)| hotkey.clone()).collect()
     }
 
-    /// The pairs of objects that are too much alike; `seed` draws the chunks that are compared of a large model.
-    pub fn alike(&self, layout: &Layout, seed: &[u8; 32], limit: f64) -> Vec<overlap::Pair> {
+    /// The pairs of objects that overlap too much; `seed` draws the chunks that are compared of a large model.
+    pub fn overlapping(&self, layout: &Layout, seed: &[u8; 32], limit: f64) -> Vec<overlap::Pair> {
         let candidates: Vec<_> = self
             .accepted()
             .map(|(hotkey, _, payload, _)| overlap::Candidate { hotkey, tensors: &payload.tensors })
@@ -62,7 +64,7 @@ impl Gathered {
         overlap::find(&candidates, layout, seed, limit)
     }
 
-    /// What Gauntlet is told, given who was aggregated and the evidence of those who were judged.
+    /// What Gauntlet is told, given which peers were aggregated and the evidence of those that were judged.
     pub fn observations(
         &self,
         chosen: &BTreeSet<AccountId>,
@@ -81,13 +83,13 @@ impl Gathered {
 }
 
 /// Fetches and checks every peer but this validator itself. No peer's trouble reaches another.
-pub async fn gather(ready: &View<'_>, window: Window, put: PutWindow) -> Gathered {
-    let me = ready.identity.account();
-    let peers = ready.directory.peers().filter(|(neuron, _)| neuron.hotkey != me);
+pub async fn gather(view: &View<'_>, window: Window, put: PutWindow) -> Gathered {
+    let me = view.identity.account();
+    let peers = view.directory.peers().filter(|(neuron, _)| neuron.hotkey != me);
     let jobs: Vec<_> = peers.map(|(n, store)| (n.uid, n.hotkey.clone(), store.clone())).collect();
     let peers = stream::iter(jobs)
         .map(|(uid, hotkey, store)| async move {
-            let peer = one(ready, window, &put, uid, &hotkey, store).await;
+            let peer = one(view, window, &put, uid, &hotkey, store).await;
             if let Some(peer) = &peer
                 && !peer.stage1.is_accepted()
                 && peer.stage1 != Stage1::Absent
@@ -104,18 +106,18 @@ pub async fn gather(ready: &View<'_>, window: Window, put: PutWindow) -> Gathere
 }
 
 /// Looks at one peer. `None` where its bucket cannot be asked for a reason that need not be the peer's:
-/// nothing happens to who was not looked at.
+/// nothing happens to a peer that was not looked at.
 pub(crate) async fn one(
-    ready: &View<'_>,
+    view: &View<'_>,
     window: Window,
     put: &PutWindow,
     uid: Uid,
     hotkey: &AccountId,
     store: Arc<dyn Store>,
 ) -> Option<Peer> {
-    let sync_max = ready.identity.manifest.manifest.gauntlet.sync_max;
-    let limit = ready.replica.layout().max_object_bytes() as u64;
-    let key = ready.identity.keys().gradient(window);
+    let sync_max = view.identity.manifest.parsed.gauntlet.sync_max;
+    let limit = view.replica.layout().max_object_bytes() as u64;
+    let key = view.identity.keys().gradient(window);
     let refused = |timing, content| {
         let stage1 = stage1::judge(Some(Found { timing, content }), sync_max);
         Some(Peer { uid, stage1, payload: None })
@@ -136,7 +138,7 @@ pub(crate) async fn one(
         }
     };
     let timing = Timing::OnTime { seconds };
-    match tokio::task::block_in_place(|| check(ready, window, uid, hotkey, &object.bytes)) {
+    match tokio::task::block_in_place(|| check(view, window, uid, hotkey, &object.bytes)) {
         Ok((payload, steps_behind)) => {
             let stage1 = stage1::judge(Some(Found { timing, content: Ok(steps_behind) }), sync_max);
             let payload = stage1.is_accepted().then_some((payload, object.bytes));
@@ -148,23 +150,23 @@ pub(crate) async fn one(
 
 /// Decodes an object and compares what it claims with what the window assigns and with our model.
 fn check(
-    ready: &View<'_>,
+    view: &View<'_>,
     window: Window,
     uid: Uid,
     hotkey: &AccountId,
     object: &[u8],
 ) -> Result<(PseudoGradient, f64), String> {
-    let identity = &ready.identity;
+    let identity = &view.identity;
     let run = identity.manifest.hash();
     let expected = Expected { run, netuid: identity.netuid, window, uid, hotkey: hotkey.clone() };
     let payload =
-        gradient::decode(object, ready.replica.layout(), &expected, verify).map_err(|e| e.to_string())?;
-    let assigned = ready.assigned(hotkey.as_ref(), window);
-    if payload.header.sample_digest != ready.sample_digest(&assigned) {
+        gradient::decode(object, view.replica.layout(), &expected, verify).map_err(|e| e.to_string())?;
+    let assigned = view.assigned(hotkey.as_ref(), window);
+    if payload.header.sample_digest != view.sample_digest(&assigned) {
         return Err("it does not claim the data that the window assigns".to_owned());
     }
-    let ours = ready.replica.shown(&run, hotkey, window);
-    let step = ready.replica.last_step();
+    let ours = view.replica.shown(&run, hotkey, window);
+    let step = view.replica.last_step();
     let steps_behind = sync::steps_behind(&ours, &payload.header.model_samples, step);
     Ok((payload, steps_behind))
 }

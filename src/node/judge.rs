@@ -14,12 +14,14 @@ use std::collections::BTreeSet;
 use tch::{Device, Tensor};
 
 /// A second copy of the model, kept at the state that the window's peers trained from.
+#[derive(Debug)]
 pub struct Judge {
     model: Llama,
     before: Snapshot,
 }
 
 /// What all peers of a window have in common: the random data, and what the round does to it.
+#[derive(Debug)]
 pub struct Shared {
     seed: [u8; 32],
     random: Tensor,
@@ -29,6 +31,7 @@ pub struct Shared {
 }
 
 /// An update and the losses on random data after it.
+#[derive(Debug)]
 struct Moved {
     update: Vec<Tensor>,
     random: Vec<f64>,
@@ -37,7 +40,7 @@ struct Moved {
 impl Judge {
     /// A judge with a model of its own.
     pub fn new(identity: &Identity, device: Device) -> Self {
-        let manifest = &identity.manifest.manifest;
+        let manifest = &identity.manifest.parsed;
         let model = Llama::new(&manifest.model, manifest.seed, device);
         let before = model.snapshot();
         Self { model, before }
@@ -50,9 +53,9 @@ impl Judge {
     }
 
     /// Mean loss of the replica on text that nobody trains on, nats a token.
-    pub fn held_out(&self, ready: &View<'_>) -> Result<f64, NodeError> {
-        let sequences: Vec<u64> = ready.corpus.held_out().collect();
-        let losses = losses(&ready.replica.model, ready, &ready.tokens(&sequences)?);
+    pub fn held_out(&self, view: &View<'_>) -> Result<f64, NodeError> {
+        let sequences: Vec<u64> = view.corpus.held_out().collect();
+        let losses = losses(&view.replica.model, view, &view.tokens(&sequences)?);
         Ok(losses.iter().sum::<f64>() / losses.len().max(1) as f64)
     }
 
@@ -60,18 +63,18 @@ impl Judge {
     /// aggregated.
     pub fn share(
         &mut self,
-        ready: &View<'_>,
+        view: &View<'_>,
         window: Window,
         seed: &[u8; 32],
         gathered: &Gathered,
         chosen: &BTreeSet<AccountId>,
         step: f64,
     ) -> Result<Shared, NodeError> {
-        let count = ready.identity.manifest.manifest.gauntlet.random_sequences;
-        let random = ready.tokens(&data::random(seed, window, count, ready.corpus.training()))?;
-        let before = losses(&self.model, ready, &random);
+        let count = view.identity.manifest.parsed.gauntlet.random_sequences;
+        let random = view.tokens(&data::random(seed, window, count, view.corpus.training()))?;
+        let before = losses(&self.model, view, &random);
         let mut shared = Shared { seed: *seed, random, before, chosen: chosen.clone(), round: None };
-        shared.round = self.round_without(ready, gathered, &shared, None, step)?;
+        shared.round = self.round_without(view, gathered, &shared, None, step)?;
         Ok(shared)
     }
 
@@ -79,29 +82,29 @@ impl Judge {
     /// to the peer's own data. Who had no part in the round shares the round itself with all others.
     pub fn evidence(
         &mut self,
-        ready: &View<'_>,
+        view: &View<'_>,
         window: Window,
         hotkey: &AccountId,
         gathered: &Gathered,
         shared: &Shared,
         step: f64,
     ) -> Result<Evidence, NodeError> {
-        let assigned = ready.assigned(hotkey.as_ref(), window);
-        let count = ready.identity.manifest.manifest.gauntlet.own_sequences;
-        let own = ready.tokens(&data::judged(&shared.seed, hotkey.as_ref(), &assigned, count))?;
+        let assigned = view.assigned(hotkey.as_ref(), window);
+        let count = view.identity.manifest.parsed.gauntlet.own_sequences;
+        let own = view.tokens(&data::judged(&shared.seed, hotkey.as_ref(), &assigned, count))?;
         let itself = gathered.accepted().filter(|(other, ..)| *other == hotkey);
         let tensors: Vec<&[SparseTensor]> =
             itself.map(|(_, _, payload, _)| payload.tensors.as_slice()).collect();
-        let own_before = losses(&self.model, ready, &own);
-        let moved = self.moved(ready, &tensors, step, &shared.random)?;
-        let (own_after, random_after) = (self.after(ready, &moved.update, step, &own), moved.random);
+        let own_before = losses(&self.model, view, &own);
+        let moved = self.moved(view, &tensors, step, &shared.random)?;
+        let (own_after, random_after) = (self.after(view, &moved.update, step, &own), moved.random);
         let others = if shared.chosen.contains(hotkey) {
-            &self.round_without(ready, gathered, shared, Some(hotkey), step)?
+            &self.round_without(view, gathered, shared, Some(hotkey), step)?
         } else {
             &shared.round
         };
         let (own_comparator, random_comparator) = match others {
-            Some(moved) => (self.after(ready, &moved.update, step, &own), moved.random.clone()),
+            Some(moved) => (self.after(view, &moved.update, step, &own), moved.random.clone()),
             None => Default::default(),
         };
         Ok(Evidence {
@@ -117,7 +120,7 @@ impl Judge {
     /// The aggregate of the round without one peer; `None` where nobody is left.
     fn round_without(
         &mut self,
-        ready: &View<'_>,
+        view: &View<'_>,
         gathered: &Gathered,
         shared: &Shared,
         without: Option<&AccountId>,
@@ -131,33 +134,33 @@ impl Judge {
         if others.is_empty() {
             return Ok(None);
         }
-        self.moved(ready, &others, step, &shared.random).map(Some)
+        self.moved(view, &others, step, &shared.random).map(Some)
     }
 
     /// Some peers' aggregate, and the losses on random data after a step of it.
     fn moved(
         &mut self,
-        ready: &View<'_>,
+        view: &View<'_>,
         peers: &[&[SparseTensor]],
         step: f64,
         random: &Tensor,
     ) -> Result<Moved, NodeError> {
-        let update = aggregate::aggregate(peers, ready.replica.layout(), ready.device)?;
-        let random = self.after(ready, &update, step, random);
+        let update = aggregate::aggregate(peers, view.replica.layout(), view.device)?;
+        let random = self.after(view, &update, step, random);
         Ok(Moved { update, random })
     }
 
     /// The losses after a step of an update; the model is put back.
-    fn after(&mut self, ready: &View<'_>, update: &[Tensor], step: f64, tokens: &Tensor) -> Vec<f64> {
+    fn after(&mut self, view: &View<'_>, update: &[Tensor], step: f64, tokens: &Tensor) -> Vec<f64> {
         aggregate::apply(self.model.parameters(), update, step);
-        let after = losses(&self.model, ready, tokens);
+        let after = losses(&self.model, view, tokens);
         self.model.restore(&self.before);
         after
     }
 }
 
 /// Mean loss of each sequence, nats a token.
-fn losses(model: &Llama, ready: &View<'_>, tokens: &Tensor) -> Vec<f64> {
-    let micro_batch = ready.identity.manifest.manifest.train.micro_batch;
+fn losses(model: &Llama, view: &View<'_>, tokens: &Tensor) -> Vec<f64> {
+    let micro_batch = view.identity.manifest.parsed.train.micro_batch;
     model.sequence_losses(tokens, micro_batch).into_iter().map(f64::from).collect()
 }

@@ -1,8 +1,8 @@
 //! The model as it was before a window, for those who look back.
 
 use super::{
-    Directory, Followed, Identity, Led, NodeError, Replica, fetch_round, follow, follow::fetch_payload,
-    publish::MODEL_FILE,
+    Directory, FollowOutcome, Identity, Leader, NodeError, Replica, fetch_round, follow,
+    follow::fetch_payload, publish::MODEL_FILE,
 };
 use crate::{
     bucket::{Store, keys::Key},
@@ -33,8 +33,8 @@ pub async fn replay_before(
         load_checkpoint(identity, directory, replica, target).await?;
     }
     match follow(identity, directory, replica, target).await? {
-        Followed::Reached => Ok(()),
-        Followed::Waiting(window) => Err(NodeError::NoRound { window }),
+        FollowOutcome::Reached => Ok(()),
+        FollowOutcome::Waiting(window) => Err(NodeError::NoRound { window }),
     }
 }
 
@@ -46,7 +46,7 @@ async fn load_checkpoint(
     replica: &mut Replica,
     target: Window,
 ) -> Result<(), NodeError> {
-    let Led { store, .. } = directory.led(identity.netuid)?;
+    let Leader { store, .. } = directory.led(identity.netuid)?;
     let mut windows = checkpoints(identity, store, replica.window + 1, target).await?;
     while let Some(window) = windows.pop() {
         // The record after it says what the model must be; at the newest end there may be none yet.
@@ -107,6 +107,6 @@ pub async fn fetch_round_object(
     window: Window,
     accepted: &Accepted,
 ) -> Result<PseudoGradient, NodeError> {
-    let Led { store, .. } = directory.led(identity.netuid)?;
+    let Leader { store, .. } = directory.led(identity.netuid)?;
     fetch_payload(identity, directory, replica, store, window, accepted).await
 }

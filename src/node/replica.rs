@@ -14,6 +14,7 @@ use std::{collections::BTreeMap, io::Write, path::Path};
 use tch::Device;
 
 /// A model that moves in lock-step with the run.
+#[derive(Debug)]
 pub struct Replica {
     /// The model.
     pub model: Llama,

@@ -215,7 +215,7 @@ mod tests {
     async fn a_state_reads_back_to_the_last_bit() {
         let scores = scores(&[]).await;
         let alice = Keypair::from_uri("//Alice").unwrap();
-        let config = ManifestFile::preset("local").unwrap().manifest.gauntlet;
+        let config = ManifestFile::preset("local").unwrap().parsed.gauntlet;
         let state = StateRecord {
             run: "00".into(),
             netuid: 3,

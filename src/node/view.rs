@@ -7,9 +7,9 @@ use crate::{
 };
 use tch::{Device, Tensor};
 
-/// A node's view of its run, borrowed for one piece of work. A validator's and an auditor's look alike, so
+/// A node's view of its run, borrowed for one piece of work. A validator's and an auditor's are of one kind, so
 /// both judge with the same code.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
     /// Who looks, and at which run.
     pub identity: &'a Identity,
@@ -39,7 +39,7 @@ impl View<'_> {
 
     /// The sequences that a hotkey trains on in a window.
     pub fn assigned(&self, hotkey: &[u8; 32], window: Window) -> Vec<u64> {
-        let count = self.identity.manifest.manifest.train.sequences();
+        let count = self.identity.manifest.parsed.train.sequences();
         data::assigned(&self.identity.manifest.hash(), hotkey, window, count, self.corpus.training())
     }
 

@@ -45,7 +45,7 @@ pub struct Finding {
 pub struct Explanation {
     /// The window.
     pub window: Window,
-    /// The peer's slot.
+    /// The peer's UID.
     pub uid: Uid,
     /// The peer.
     pub hotkey: Hotkey,

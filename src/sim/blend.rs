@@ -1,6 +1,6 @@
 //! Mixing and spoiling pseudo-gradients: the craft of those who live off others' work.
 
-use crate::gradient::{Layout, SparseTensor, TensorLayout, value};
+use crate::gradient::{Layout, SparseTensor, TensorLayout, coefficient};
 use rand::{Rng, rngs::StdRng};
 
 /// A pseudo-gradient that says nothing: every code 0.
@@ -23,7 +23,7 @@ fn one(parts: &[(f32, &[SparseTensor])], index: usize, shape: &TensorLayout) -> 
     let mut dense = vec![0f32; shape.chunks() * length];
     for (weight, tensors) in parts {
         let Some(tensor) = tensors.get(index) else { continue };
-        let values = || tensor.codes.iter().map(|code| value::magnitude(*code) as f32);
+        let values = || tensor.codes.iter().map(|code| coefficient::magnitude(*code) as f32);
         let norm = values().map(|v| v * v).sum::<f32>().sqrt();
         if norm == 0.0 {
             continue;
@@ -44,8 +44,8 @@ fn one(parts: &[(f32, &[SparseTensor])], index: usize, shape: &TensorLayout) -> 
     }
     let kept = positions.iter().enumerate();
     let kept: Vec<f32> = kept.map(|(i, p)| dense[i / shape.kept * length + usize::from(*p)]).collect();
-    let exponent = value::shared_exponent(kept.iter().fold(0.0, |a, v| v.abs().max(a))).unwrap_or(0);
-    let codes = kept.iter().map(|v| value::encode(*v, exponent)).collect();
+    let exponent = coefficient::shared_exponent(kept.iter().fold(0.0, |a, v| v.abs().max(a))).unwrap_or(0);
+    let codes = kept.iter().map(|v| coefficient::encode(*v, exponent)).collect();
     SparseTensor { exponent, positions, codes }
 }
 
@@ -59,7 +59,7 @@ pub fn flip(tensors: &mut [SparseTensor]) {
 /// The same `2^doublings` times as long.
 pub fn inflate(tensors: &mut [SparseTensor], doublings: i8) {
     for tensor in tensors {
-        tensor.exponent = tensor.exponent.saturating_add(doublings).min(value::MAX_EXPONENT);
+        tensor.exponent = tensor.exponent.saturating_add(doublings).min(coefficient::MAX_EXPONENT);
     }
 }
 

@@ -13,9 +13,9 @@ pub struct Economy {
     miners: usize,
     validators: Vec<Validator>,
     bonds: Vec<Vec<(u16, u16)>>,
-    /// Consensus of the last epoch by slot, in 65535ths.
+    /// Consensus of the last epoch by UID, in 65535ths.
     consensus: Vec<u16>,
-    /// Incentive of the last epoch by slot; the sum is 1.
+    /// Incentive of the last epoch by UID; the sum is 1.
     pub incentive: BTreeMap<Uid, f64>,
 }
 
@@ -26,7 +26,7 @@ struct Validator {
 }
 
 impl Economy {
-    /// A chain with slots `0..miners` for miners and the validators behind them.
+    /// A chain with UIDs `0..miners` for miners and the validators behind them.
     pub fn new(miners: usize, specs: &[ValidatorSpec]) -> Self {
         let validator =
             |spec: &ValidatorSpec| Validator { spec: spec.clone(), weights: Vec::new(), set_at: 0 };
@@ -41,7 +41,7 @@ impl Economy {
     }
 
     /// Validators set what they found, each in its own way; `judged` are the weights of each honest judge,
-    /// `friends` the slots that a validator favours.
+    /// `friends` the UIDs that a validator favours.
     pub fn set_weights(&mut self, window: Window, judged: &[Vec<(Uid, u16)>], friends: &[Uid]) {
         for (validator, judged) in self.validators.iter_mut().zip(judged) {
             validator.set_at = 2 * window + 3;
@@ -60,7 +60,7 @@ impl Economy {
         }
     }
 
-    /// One epoch; `registered` says when each slot was registered last.
+    /// One epoch; `registered` says when each UID was registered last.
     pub fn epoch(&mut self, window: Window, registered: &BTreeMap<Uid, Window>) {
         let miner = |uid: usize| Member {
             active: true,

@@ -5,8 +5,8 @@
 
 use super::{
     bigram::{self, LogProbabilities},
-    crew::Upload,
     peer::World,
+    population::Upload,
 };
 use crate::{
     aggregate::{self, Norms},
@@ -180,7 +180,7 @@ pub fn step_of(peers: &[&[SparseTensor]], world: &World, norms: Norms) -> Option
     update.first().map(bigram::signs)
 }
 
-/// Pairs of objects that are too much alike, as [`overlap::find`] tells them.
+/// Pairs of objects that overlap too much, as [`overlap::find`] tells them.
 pub fn overlaps(
     objects: &[&Seen],
     world: &World,

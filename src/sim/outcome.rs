@@ -1,8 +1,8 @@
 //! What came of a simulation: pay against work.
 
 use super::{
-    crew::{Crew, Member},
     kinds::Class,
+    population::{Member, Population},
 };
 use crate::{gauntlet::ScoreRecord, window::Uid};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// One peer's window.
 #[derive(Debug, Clone, Copy)]
 pub struct Account {
-    /// Its slot.
+    /// Its UID.
     pub uid: Uid,
     /// Its share of what miners were paid.
     pub pay: f64,
@@ -26,7 +26,7 @@ pub struct Account {
 pub struct History {
     /// Held-out loss after each window.
     pub losses: Vec<f64>,
-    /// What each slot is: name, class.
+    /// What each UID is: name, class.
     members: BTreeMap<Uid, (String, Class)>,
     windows: Vec<Vec<Account>>,
     measured: BTreeMap<String, Sums>,
@@ -45,14 +45,14 @@ struct Sums {
 
 impl History {
     /// An empty history of these peers.
-    pub(super) fn new(crew: &Crew) -> Self {
+    pub(super) fn new(population: &Population) -> Self {
         let name = |member: &Member| {
             let again = member.replaced_every.map_or(String::new(), |every| format!(", anew every {every}"));
             (member.uid, (member.kind.name() + &again, member.kind.class()))
         };
         Self {
             losses: Vec::new(),
-            members: crew.members.iter().map(name).collect(),
+            members: population.members.iter().map(name).collect(),
             windows: Vec::new(),
             measured: BTreeMap::new(),
         }
@@ -79,7 +79,7 @@ impl History {
         }
     }
 
-    /// Pay of one slot of a class in each window, means of ten windows, over the median honest peer's.
+    /// Pay of one UID of a class in each window, means of ten windows, over the median honest peer's.
     pub(super) fn pay_by_class(&self, class: Class) -> Vec<f64> {
         let of_class = |uid: &Uid| self.members.get(uid).is_some_and(|(_, c)| *c == class);
         let uids: Vec<Uid> = self.members.keys().copied().filter(|uid| of_class(uid)).collect();
@@ -99,11 +99,11 @@ pub struct KindOutcome {
     pub kind: String,
     /// What its work is worth.
     pub class: Class,
-    /// How many slots it has.
+    /// How many UIDs it has.
     pub uids: usize,
-    /// Pay of one of its slots over that of the median honest one, or of the mean one if that has nothing.
+    /// Pay of one of its UIDs over that of the median honest one, or of the mean one if that has nothing.
     pub pay_per_uid_vs_honest_median: f64,
-    /// Work (own assigned sequences that came in time) of one of its slots over that of the median honest one.
+    /// Work (own assigned sequences that came in time) of one of its UIDs over that of the median honest one.
     pub work_per_uid_vs_honest_median: f64,
     /// What its objects would do for the held-out loss, over those of the median honest peer.
     pub benefit_per_uid_vs_honest_median: f64,
@@ -139,7 +139,7 @@ pub struct Outcome {
     pub kinds: Vec<KindOutcome>,
 }
 
-/// Pay, work and contribution of a slot.
+/// Pay, work and contribution of a UID.
 type Totals = [f64; 3];
 
 impl Outcome {
@@ -226,7 +226,7 @@ fn below(value: f64, bound: f64) -> bool {
 
 /// Who contributes nothing or harm is to earn less than this share of the median honest peer.
 pub const WORTHLESS_PAY: f64 = 0.1;
-/// Who does a part of the work is to earn no more than its share of it, and this.
+/// A peer that does a part of the work is to earn no more than its share of it, and this.
 pub const PARTIAL_SLACK: f64 = 0.1;
 /// The least rank correlation of pay and contribution among honest peers.
 pub const RANK_CORRELATION: f64 = 0.9;
@@ -236,7 +236,7 @@ pub const LOSS_RATIO: f64 = 1.02;
 fn totals(history: &History, settle: u64) -> BTreeMap<Uid, Totals> {
     let mut totals: BTreeMap<Uid, Totals> = history.members.keys().map(|uid| (*uid, [0.0; 3])).collect();
     for accounts in history.windows.iter().skip(settle as usize) {
-        // Gradients shrink as the model learns: each window counts alike.
+        // Gradients shrink as the model learns: each window counts overlapping.
         let honest = accounts.iter().filter(|a| history.is_honest(a.uid)).map(|a| a.benefit);
         let unit = median(honest.filter(|benefit| *benefit > 0.0).collect()).max(f64::MIN_POSITIVE);
         for account in accounts {
@@ -263,7 +263,7 @@ fn detection(history: &History, uids: &[Uid]) -> Option<u64> {
     }
 }
 
-/// Mean pay of some slots over the median honest peer's, in each window in which one of them was there.
+/// Mean pay of some UIDs over the median honest peer's, in each window in which one of them was there.
 fn ratios(history: &History, uids: &[Uid]) -> Vec<f64> {
     let ratio = |accounts: &Vec<Account>| {
         let honest = median(accounts.iter().filter(|a| history.is_honest(a.uid)).map(|a| a.pay).collect());

@@ -16,6 +16,7 @@ use rand::{Rng, rngs::StdRng};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The model after a round.
+#[derive(Debug)]
 pub struct Snapshot {
     /// The weights.
     pub model: Bigram,
@@ -24,6 +25,7 @@ pub struct Snapshot {
 }
 
 /// What everybody knows in a window.
+#[derive(Debug)]
 pub struct World<'a> {
     /// The window.
     pub window: Window,
@@ -39,7 +41,7 @@ pub struct World<'a> {
     pub models: &'a [Arc<Snapshot>],
     /// When uploads count.
     pub put: PutWindow,
-    /// What the chain paid last, by slot; no unit.
+    /// What the chain paid last, by UID; no unit.
     pub incentive: &'a BTreeMap<Uid, f64>,
 }
 
@@ -61,10 +63,11 @@ impl World<'_> {
 }
 
 /// A peer's own things: its key, its momentum, its luck.
-pub struct Body {
+#[derive(Debug)]
+pub struct PeerState {
     /// Its hotkey.
     pub hotkey: Hotkey,
-    /// Its slot.
+    /// Its UID.
     pub uid: Uid,
     /// What it is to train on in this window.
     pub assigned: Vec<u64>,
@@ -74,7 +77,7 @@ pub struct Body {
     pub rng: StdRng,
 }
 
-impl Body {
+impl PeerState {
     /// Trains on text from the model of `lag` rounds ago and takes out what is to be sent.
     pub fn train(&mut self, world: &World, counts: &Counts, lag: usize) -> Vec<SparseTensor> {
         let gradient = world.model(lag).table.gradient(counts);
@@ -96,6 +99,7 @@ impl Body {
 }
 
 /// What is uploaded.
+#[derive(Debug)]
 pub enum Content {
     /// A pseudo-gradient, said to be of the model of `lag` rounds ago.
     Gradient {
@@ -114,7 +118,7 @@ pub enum Content {
 }
 
 /// One peer's window.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Sent {
     /// What it uploads and when, in milliseconds.
     pub upload: Option<(Content, u64)>,
@@ -132,6 +136,7 @@ impl Sent {
 }
 
 /// An upload of this window that others can read.
+#[derive(Debug)]
 pub struct Visible {
     /// Whose.
     pub uid: Uid,
@@ -142,8 +147,9 @@ pub struct Visible {
 }
 
 /// What a peer that looks first can see.
+#[derive(Debug)]
 pub struct Seen<'a> {
-    /// Uploads of those who did not look, in the order of slots.
+    /// Uploads of those who did not look, in the order of UIDs.
     pub uploads: &'a [Visible],
     /// What accomplices show each other, by group.
     pub shared: &'a BTreeMap<usize, Vec<(Uid, Vec<SparseTensor>)>>,
@@ -151,16 +157,22 @@ pub struct Seen<'a> {
 
 impl Seen<'_> {
     /// `count` uploads that were there at `at_ms`: drawn, those that are paid most twice as often.
-    pub fn draw(&self, body: &mut Body, world: &World, count: usize, at_ms: u64) -> Vec<&[SparseTensor]> {
+    pub fn draw(
+        &self,
+        peer_state: &mut PeerState,
+        world: &World,
+        count: usize,
+        at_ms: u64,
+    ) -> Vec<&[SparseTensor]> {
         let mut there: Vec<&Visible> =
-            self.uploads.iter().filter(|v| v.at_ms <= at_ms && v.uid != body.uid).collect();
+            self.uploads.iter().filter(|v| v.at_ms <= at_ms && v.uid != peer_state.uid).collect();
         let pay = |v: &&Visible| world.incentive.get(&v.uid).copied().unwrap_or(0.0);
         there.sort_by(|a, b| pay(b).total_cmp(&pay(a)).then(a.uid.cmp(&b.uid)));
         let best = there.len().div_ceil(2);
         let mut drawn = Vec::new();
         while drawn.len() < count && !there.is_empty() {
             let end = if drawn.len().is_multiple_of(3) { there.len() } else { best.min(there.len()) };
-            drawn.push(there.remove(body.rng.random_range(0..end.max(1))).tensors.as_slice());
+            drawn.push(there.remove(peer_state.rng.random_range(0..end.max(1))).tensors.as_slice());
         }
         drawn
     }
@@ -174,10 +186,10 @@ pub trait Behaviour: Send {
     }
 
     /// Its window before anybody uploaded. What a peer that looks returns here is only shown to accomplices.
-    fn work(&mut self, body: &mut Body, world: &World) -> Sent;
+    fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent;
 
     /// Its window after the others uploaded.
-    fn act(&mut self, _body: &mut Body, _world: &World, _seen: &Seen) -> Sent {
+    fn act(&mut self, _body: &mut PeerState, _world: &World, _seen: &Seen) -> Sent {
         Sent::default()
     }
 }

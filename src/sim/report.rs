@@ -50,7 +50,7 @@ pub const HEADING: [&str; 9] =
     ["KIND", "CLASS", "UIDS", "PAY", "WORK", "BENEFIT", "OF PAY", "OF WORK", "DETECTED"];
 
 impl SimReport {
-    /// The kinds as rows of a table. Pay, work and benefit are for one slot, over the median honest peer's.
+    /// The kinds as rows of a table. Pay, work and benefit are for one UID, over the median honest peer's.
     pub fn rows(&self) -> Vec<Vec<String>> {
         let row = |kind: &KindOutcome| {
             let share = |part: f64| format!("{:.1} %", 100.0 * part);

@@ -2,11 +2,11 @@
 
 use super::{
     bigram::Bigram,
-    crew::Crew,
     economy::Economy,
     judge::{self, Judge, Measured, Seen},
     outcome::{Account, History},
     peer::{Snapshot, World},
+    population::Population,
     scenario::{Defence, Scenario, ScenarioError},
     text::Text,
     threads,
@@ -49,7 +49,7 @@ struct Run<'a> {
     text: &'a Text,
     threads: usize,
     layout: Layout,
-    crew: Crew,
+    population: Population,
     judges: Vec<(Gauntlet, StdRng)>,
     economy: Economy,
     models: Vec<Arc<Snapshot>>,
@@ -63,13 +63,13 @@ impl<'a> Run<'a> {
         let shape = vec![super::bigram::SYMBOLS; 2];
         let layout = Layout::new(&[("bigram".to_owned(), shape)], &scenario.compress, rules.sync_samples)
             .map_err(|_| ScenarioError::Value { field: "compress.chunk", problem: "is too large" })?;
-        let crew = Crew::new(scenario, &layout);
+        let population = Population::new(scenario, &layout);
         let luck = |n: usize| StdRng::seed_from_u64(scenario.seed ^ (n as u64 + 1) << 32);
         let judges = (0..scenario.validators.len()).map(|n| (Gauntlet::new(&rules), luck(n))).collect();
-        let economy = Economy::new(crew.members.len(), &scenario.validators);
-        let history = History::new(&crew);
+        let economy = Economy::new(population.members.len(), &scenario.validators);
+        let history = History::new(&population);
         let models = vec![snapshot(Bigram::new())];
-        Ok(Self { scenario, text, threads, layout, crew, judges, economy, models, round: 0, history })
+        Ok(Self { scenario, text, threads, layout, population, judges, economy, models, round: 0, history })
     }
 
     fn without(&self, defence: Defence) -> bool {
@@ -78,8 +78,8 @@ impl<'a> Run<'a> {
 
     /// One window; returns the held-out loss after its step.
     fn window(&mut self, window: Window) -> f64 {
-        self.crew.register(window);
-        let roster = self.crew.roster();
+        self.population.register(window);
+        let roster = self.population.roster();
         self.judges.iter_mut().for_each(|(gauntlet, _)| gauntlet.roster(&roster));
         let put_window = Duration::from_secs_f64(self.scenario.put_window_seconds);
         let schedule = Schedule { blocks_per_window: 7, put_window };
@@ -97,7 +97,7 @@ impl<'a> Run<'a> {
             put,
             incentive: &incentive,
         };
-        let mut uploads = self.crew.uploads(&world, self.threads);
+        let mut uploads = self.population.uploads(&world, self.threads);
         let rules = self.judges[0].0.config().clone();
         let last_step = self.scenario.outer.step(self.round.saturating_sub(1));
         let accepts =
@@ -109,10 +109,10 @@ impl<'a> Run<'a> {
         // Hashes of blocks: of the first after the window, and of the first after the put window.
         let block =
             |n: u8| *blake3::hash(&[world.run.as_slice(), &window.to_le_bytes(), &[n]].concat()).as_bytes();
-        let alike = judge::overlaps(&accepted, &world, &block(0), &rules);
+        let overlapping = judge::overlaps(&accepted, &world, &block(0), &rules);
         let leader = self.leader();
         let hotkeys: Vec<Hotkey> = accepted.iter().map(|seen| seen.hotkey.clone()).collect();
-        let set = self.judges[leader].0.aggregate_set_without(&hotkeys, &alike, rules.top_g, &block(0));
+        let set = self.judges[leader].0.aggregate_set_without(&hotkeys, &overlapping, rules.top_g, &block(0));
         let chosen: BTreeMap<&Hotkey, &[_]> = accepted
             .iter()
             .filter(|seen| set.contains(&seen.hotkey))
@@ -145,15 +145,15 @@ impl<'a> Run<'a> {
                 })
                 .collect();
             // Windows ascend, so that there is no error.
-            gauntlet.update_with(window, step, &observations, &alike).unwrap_or_default()
+            gauntlet.update_with(window, step, &observations, &overlapping).unwrap_or_default()
         });
         self.history.records(&records[leader], self.scenario.settle);
         let weights: Vec<_> = self.judges.iter().map(|(gauntlet, _)| gauntlet.weights()).collect();
         let friends: Vec<Uid> =
-            self.crew.members.iter().filter(|m| m.kind == super::Kind::Friend).map(|m| m.uid).collect();
+            self.population.members.iter().filter(|m| m.kind == super::Kind::Friend).map(|m| m.uid).collect();
         self.economy.set_weights(window, &weights, &friends);
         let registered: BTreeMap<Uid, Window> =
-            self.crew.members.iter().filter_map(|m| Some((m.uid, m.registered?))).collect();
+            self.population.members.iter().filter_map(|m| Some((m.uid, m.registered?))).collect();
         self.economy.epoch(window, &registered);
         let accounts = uploads.iter().zip(&seen).map(|(upload, seen)| Account {
             uid: upload.uid,

@@ -39,8 +39,8 @@ pub struct Scenario {
     /// Defences that are taken away.
     #[serde(default)]
     pub without: Vec<Defence>,
-    /// Who takes part.
-    pub peers: Vec<Population>,
+    /// The peers that take part.
+    pub peers: Vec<PeerSpec>,
     /// Who judges.
     pub validators: Vec<ValidatorSpec>,
 }
@@ -86,7 +86,7 @@ impl Defence {
 
 /// Some peers of one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Population {
+pub struct PeerSpec {
     /// How many.
     #[serde(default = "defaults::one")]
     pub count: usize,
@@ -96,7 +96,7 @@ pub struct Population {
     /// Windows over which the members' registrations are spread.
     #[serde(default)]
     pub joins_over: u64,
-    /// Windows after which each is replaced: its slot is registered anew, with a new hotkey.
+    /// Windows after which each is replaced: its UID is registered anew, with a new hotkey.
     #[serde(default)]
     pub replaced_every: Option<u64>,
     /// Probability that an upload fails.

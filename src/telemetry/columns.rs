@@ -9,7 +9,7 @@ use crate::{
         record::{Judged, OverlapRecord},
         stage1::Stage1,
     },
-    report::parquet::{Group, file, optional, required},
+    telemetry::parquet_table::{Group, file, optional, required},
 };
 use parquet::{
     data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type},
@@ -48,8 +48,8 @@ const COLUMNS: &[(&str, Value)] = &[
     ("steps_behind", MaybeNumber(|r| r.record.stage1.steps_behind())),
     ("reason", MaybeText(|r| reason(&r.record.stage1))),
     ("aggregated", Flag(|r| r.record.aggregated)),
-    ("alike_uids", Text(|r| alike(&r.record.overlap))),
-    ("likeness", MaybeNumber(|r| r.record.overlap.iter().map(|o| o.likeness).reduce(f64::max))),
+    ("overlapping_uids", Text(|r| overlapping(&r.record.overlap))),
+    ("similarity", MaybeNumber(|r| r.record.overlap.iter().map(|o| o.similarity).reduce(f64::max))),
     ("copy", Flag(|r| r.record.overlap.iter().any(|o| o.copy))),
     ("own_loss_before", MaybeNumber(|r| own(r).map(|l| l.before))),
     ("own_loss_after", MaybeNumber(|r| own(r).map(|l| l.after))),
@@ -118,8 +118,8 @@ fn reason(stage1: &Stage1) -> Option<String> {
     }
 }
 
-/// The slots whose objects are too much alike, with spaces between.
-fn alike(overlap: &[OverlapRecord]) -> String {
+/// The UIDs whose objects overlap too much, with spaces between.
+fn overlapping(overlap: &[OverlapRecord]) -> String {
     overlap.iter().map(|o| o.uid.to_string()).collect::<Vec<_>>().join(" ")
 }
 

@@ -349,7 +349,7 @@ mod tests {
     }
 
     fn gauntlet() -> Gauntlet {
-        let mut gauntlet = Gauntlet::new(&ManifestFile::preset("local").unwrap().manifest.gauntlet);
+        let mut gauntlet = Gauntlet::new(&ManifestFile::preset("local").unwrap().parsed.gauntlet);
         let peer = |n: u8| Peer { hotkey: [n; 32].into(), uid: n.into(), registered_at_block: 0 };
         gauntlet.roster(&[peer(1), peer(2)]);
         gauntlet

@@ -95,6 +95,12 @@ pub struct PasswordSources {
     ask: Option<Ask>,
 }
 
+impl std::fmt::Debug for PasswordSources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PasswordSources").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
 impl PasswordSources {
     /// The file, if there is one, the environment that is given, and nobody to ask.
     pub fn new(

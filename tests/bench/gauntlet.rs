@@ -1,5 +1,5 @@
 //! How long a validator's arithmetic takes for 256 peers. `scripts/bench gauntlet` prints the table.
-#![allow(clippy::unwrap_used, reason = "a benchmark may fail")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may fail, and prints")]
 
 #[path = "../support.rs"]
 mod support;
@@ -71,7 +71,7 @@ fn object(n: usize, layout: &Layout) -> Vec<SparseTensor> {
 }
 
 fn main() {
-    let manifest = ManifestFile::preset("local").unwrap().manifest;
+    let manifest = ManifestFile::preset("local").unwrap().parsed;
     let model = PlackettLuce { mu: 25.0, sigma: 25.0 / 3.0, beta: 7.0, tau: 0.1 };
     let players: Vec<(Rating, f64)> =
         (0..PEERS).map(|i| (model.fresh(), ((i * 37) % PEERS + 1) as f64)).collect();

@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use super::node::{Node, key, neurons, subnet, until};
 use super::proxy;
 use templar::{
-    chain::{AdminCall, Chain, RAO_PER_TAO, WeightsOrder},
+    chain::{AdminCall, Chain, RAO_PER_TAO, WeightsRequest},
     wallet::{Keypair, Wallet},
 };
 
@@ -105,8 +105,8 @@ async fn every_mistake_has_its_sentence() {
     admin(AdminCall::CommitRevealVersion { version: 3 }).await;
     admin(AdminCall::CommitRevealWeightsEnabled { netuid, enabled: true }).await;
     let weights = vec![(uids[2], 65535)];
-    let order = WeightsOrder { netuid, mechanism: 0, weights, version_key: 0 };
-    let commit = chain.give_weights(&order, validator).await.unwrap().salted.unwrap();
+    let order = WeightsRequest { netuid, mechanism: 0, weights, version_key: 0 };
+    let commit = chain.set_weights(&order, validator).await.unwrap().salted.unwrap();
     let file = folder.path().join("commits.json");
     fs::write(&file, serde_json::to_vec(&[&commit]).unwrap()).unwrap();
     // While few neurons are not immune, an immune one is replaced.

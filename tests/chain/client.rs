@@ -44,8 +44,8 @@ async fn a_subnet_from_its_beginning_to_its_first_weights() {
     assert_eq!(old.neuron(&hotkeys[1].account()), None);
 
     // Weights, and their history.
-    let first = chain.set_weights(netuid, &uids[1..], &[2, 1], 0, &hotkeys[0]).await.unwrap();
-    let second = chain.set_weights(netuid, &[uids[2]], &[7], 0, &hotkeys[0]).await.unwrap();
+    let first = chain.set_weights_unchecked(netuid, &uids[1..], &[2, 1], 0, &hotkeys[0]).await.unwrap();
+    let second = chain.set_weights_unchecked(netuid, &[uids[2]], &[7], 0, &hotkeys[0]).await.unwrap();
     assert_eq!(second.hash, chain.block_hash(second.block).await.unwrap().unwrap());
     assert_eq!(chain.weights(netuid, uids[0], None).await.unwrap(), [(uids[2], 65535)]);
     let scaled = chain.weights(netuid, uids[0], Some(first.block)).await.unwrap();
@@ -130,10 +130,16 @@ async fn refusals_have_the_runtimes_names() {
     let wrong = AdminCall::Tempo { netuid: 99, blocks: 5 };
     assert_eq!(refused(chain.sudo(wrong, &alice).await), "SubnetDoesNotExist");
 
-    let weights = || chain.set_weights(netuid, &[0], &[1], 0, &hotkey);
+    let weights = || chain.set_weights_unchecked(netuid, &[0], &[1], 0, &hotkey);
     until(&chain, netuid, |metagraph| metagraph.neuron(&hotkey.account()).unwrap().validator_permit).await;
-    assert_eq!(refused(chain.set_weights(netuid, &[0, 0], &[1, 1], 0, &hotkey).await), "DuplicateUids");
-    assert_eq!(refused(chain.set_weights(netuid, &[77], &[1], 0, &hotkey).await), "UidVecContainInvalidOne");
+    assert_eq!(
+        refused(chain.set_weights_unchecked(netuid, &[0, 0], &[1, 1], 0, &hotkey).await),
+        "DuplicateUids"
+    );
+    assert_eq!(
+        refused(chain.set_weights_unchecked(netuid, &[77], &[1], 0, &hotkey).await),
+        "UidVecContainInvalidOne"
+    );
     chain.sudo(AdminCall::WeightsSetRateLimit { netuid, blocks: 1000 }, &alice).await.unwrap();
     assert_eq!(refused(weights().await), "RateLimitExceeded");
     chain.sudo(AdminCall::WeightsSetRateLimit { netuid, blocks: 0 }, &alice).await.unwrap();
@@ -149,7 +155,7 @@ async fn refusals_have_the_runtimes_names() {
     assert_eq!(chain.timestamp_ms(u64::MAX).await, Err(ChainError::NoSuchBlock { block: u64::MAX }));
     assert_eq!(chain.block_hash(far).await, Ok(None));
     assert!(matches!(
-        chain.set_weights(netuid, &[0], &[], 0, &hotkey).await,
+        chain.set_weights_unchecked(netuid, &[0], &[], 0, &hotkey).await,
         Err(ChainError::Invalid { .. })
     ));
 }

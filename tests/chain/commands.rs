@@ -107,7 +107,7 @@ async fn a_hotkey_registers_and_everybody_can_read_what_happens() {
     let uids = neurons(&chain, netuid, std::slice::from_ref(&validator)).await;
     until(&chain, netuid, |m| m.neuron(&validator.account()).unwrap().validator_permit).await;
     let miner = first["uid"].as_u64().unwrap() as u16;
-    let set = chain.set_weights(netuid, &[miner], &[1], 0, &validator).await.unwrap();
+    let set = chain.set_weights_unchecked(netuid, &[miner], &[1], 0, &validator).await.unwrap();
 
     let metagraph = run(format!("metagraph --netuid {netuid} --json")).json();
     assert_eq!(metagraph["leader"], uids[0]);

@@ -51,8 +51,8 @@ async fn the_history_goes_to_files_and_goes_on_where_it_ended() {
     let validator = key("//validator");
     let uids = neurons(&chain, netuid, &[validator.clone(), key("//miner")]).await;
     until(&chain, netuid, |m| m.neuron(&validator.account()).unwrap().validator_permit).await;
-    let first = chain.set_weights(netuid, &uids[1..], &[1], 0, &validator).await.unwrap().block;
-    let second = chain.set_weights(netuid, &uids, &[1, 2], 0, &validator).await.unwrap().block;
+    let first = chain.set_weights_unchecked(netuid, &uids[1..], &[1], 0, &validator).await.unwrap().block;
+    let second = chain.set_weights_unchecked(netuid, &uids, &[1, 2], 0, &validator).await.unwrap().block;
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
     let run = |more: String| templar(&node.url, &format!("weights history --netuid {netuid} {more}"));

@@ -22,7 +22,7 @@ async fn one_call_and_storage_say_the_same() {
     let uids = neurons(&chain, netuid, &hotkeys).await;
     chain.add_stake(0, &hotkeys[0].account(), 50 * RAO_PER_TAO, &key("//Bob")).await.unwrap();
     until(&chain, netuid, |m| m.neuron(&hotkeys[0].account()).unwrap().validator_permit).await;
-    chain.set_weights(netuid, &uids[1..], &[1], 0, &hotkeys[0]).await.unwrap();
+    chain.set_weights_unchecked(netuid, &uids[1..], &[1], 0, &hotkeys[0]).await.unwrap();
     let paid = until(&chain, netuid, |m| m.uid(uids[1]).unwrap().incentive > 0).await;
 
     let at = Some(paid.block);

@@ -94,7 +94,7 @@ pub fn key(uri: &str) -> Keypair {
 }
 
 /// Makes a subnet that //Alice owns, with quick epochs, weights without limits, and no commit-reveal.
-pub async fn subnet(chain: &dyn Chain) -> NetUid {
+pub async fn subnet(chain: &SubtensorClient) -> NetUid {
     let alice = key("//Alice");
     chain.sudo(AdminCall::AdminFreezeWindow { blocks: 0 }, &alice).await.unwrap();
     let netuid = chain.register_network(&alice.account(), &alice).await.unwrap();
@@ -110,7 +110,7 @@ pub async fn subnet(chain: &dyn Chain) -> NetUid {
 }
 
 /// Registers these hotkeys for the coldkey //Bob, and stakes to the first.
-pub async fn neurons(chain: &dyn Chain, netuid: NetUid, hotkeys: &[Keypair]) -> Vec<u16> {
+pub async fn neurons(chain: &SubtensorClient, netuid: NetUid, hotkeys: &[Keypair]) -> Vec<u16> {
     let bob = key("//Bob");
     let mut uids = Vec::new();
     for hotkey in hotkeys {
@@ -121,7 +121,11 @@ pub async fn neurons(chain: &dyn Chain, netuid: NetUid, hotkeys: &[Keypair]) -> 
 }
 
 /// Waits until the metagraph is as wanted.
-pub async fn until(chain: &dyn Chain, netuid: NetUid, wanted: impl Fn(&Metagraph) -> bool) -> Metagraph {
+pub async fn until(
+    chain: &SubtensorClient,
+    netuid: NetUid,
+    wanted: impl Fn(&Metagraph) -> bool,
+) -> Metagraph {
     let wait = async {
         loop {
             let metagraph = chain.metagraph(netuid, None).await.unwrap();
@@ -135,7 +139,7 @@ pub async fn until(chain: &dyn Chain, netuid: NetUid, wanted: impl Fn(&Metagraph
 }
 
 /// Waits for a block.
-pub async fn reach(chain: &dyn Chain, block: Block) {
+pub async fn reach(chain: &SubtensorClient, block: Block) {
     let wait = async {
         while chain.head().await.unwrap().number < block {
             tokio::time::sleep(BLOCK / 2).await;

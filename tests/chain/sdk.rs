@@ -81,7 +81,7 @@ async fn each_reads_what_the_other_wrote() {
     let late = key("//templar-miner");
     assert_eq!(chain.register(netuid, &late.account(), &key("//Bob")).await.unwrap(), 4);
     chain.commit(netuid, &[b"from templar".to_vec()], &late).await.unwrap();
-    let set = chain.set_weights(netuid, &[2, 4], &[65535, 21845], 0, &validator).await.unwrap();
+    let set = chain.set_weights_unchecked(netuid, &[2, 4], &[65535, 21845], 0, &validator).await.unwrap();
 
     // The SDK reads it.
     let saw = sdk(&node, netuid, "read").await;

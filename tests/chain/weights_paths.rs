@@ -6,8 +6,8 @@ use std::process::Command;
 use super::node::{BLOCK, Node, PATIENCE, key, neurons, subnet, until};
 use templar::{
     chain::{
-        AdminCall, Chain, ChainError, RAO_PER_TAO, RevealState, SaltedCommit, Search, SubtensorClient, Way,
-        WeightsGiven, WeightsOrder, interface::Verdict,
+        AdminCall, Chain, ChainError, PowProgress, RAO_PER_TAO, RevealState, SaltedCommit, SubmittedWeights,
+        SubtensorClient, WeightsPath, WeightsRequest, interface::Verdict,
     },
     wallet::Keypair,
     window::NetUid,
@@ -46,13 +46,13 @@ impl Subnet {
         self.chain.sudo(call, &key("//Alice")).await.unwrap();
     }
 
-    fn order(&self, weights: &[u16]) -> WeightsOrder {
+    fn order(&self, weights: &[u16]) -> WeightsRequest {
         let weights = self.uids[1..].iter().copied().zip(weights.iter().copied()).collect();
-        WeightsOrder { netuid: self.netuid, mechanism: 0, weights, version_key: 0 }
+        WeightsRequest { netuid: self.netuid, mechanism: 0, weights, version_key: 0 }
     }
 
-    async fn give(&self, weights: &[u16]) -> WeightsGiven {
-        self.chain.give_weights(&self.order(weights), &self.validator).await.unwrap()
+    async fn give(&self, weights: &[u16]) -> SubmittedWeights {
+        self.chain.set_weights(&self.order(weights), &self.validator).await.unwrap()
     }
 
     /// Waits until the validator's row is these weights.
@@ -89,12 +89,12 @@ impl Subnet {
     async fn every_way(&self, n: u16) {
         let netuid = self.netuid;
         self.admin(AdminCall::CommitRevealWeightsEnabled { netuid, enabled: false }).await;
-        assert_eq!(self.give(&[65535, 100 + n]).await.way, Way::Plain);
+        assert_eq!(self.give(&[65535, 100 + n]).await.path, WeightsPath::Plain);
         self.row(&[65535, 100 + n]).await;
 
         self.admin(AdminCall::CommitRevealWeightsEnabled { netuid, enabled: true }).await;
         let given = self.give(&[200 + n, 65535]).await;
-        assert_eq!(given.way, Way::Timelocked);
+        assert_eq!(given.path, WeightsPath::Timelocked);
         assert!(given.opens_at.unwrap() > given.included.block);
         assert_eq!(
             self.chain.weights(netuid, self.uids[0], None).await.unwrap()[1].1,
@@ -107,7 +107,7 @@ impl Subnet {
 
         self.admin(AdminCall::CommitRevealVersion { version: 3 }).await;
         let given = self.give(&[65535, 300 + n]).await;
-        assert_eq!((given.way, given.round), (Way::Salted, None));
+        assert_eq!((given.path, given.round), (WeightsPath::Salted, None));
         let commit = given.salted.unwrap();
         // It survives a file.
         let commit: SaltedCommit = serde_json::from_str(&serde_json::to_string(&commit).unwrap()).unwrap();
@@ -123,26 +123,26 @@ impl Subnet {
     async fn refusals(&self) {
         let (chain, netuid) = (&self.chain, self.netuid);
         let order = self.order(&[65535, 1]);
-        let name = |result: Result<WeightsGiven, ChainError>| match result {
+        let name = |result: Result<SubmittedWeights, ChainError>| match result {
             Err(ChainError::Refused { name, .. }) => name,
             other => panic!("{other:?}"),
         };
         // Miners that were paid have stake, and so a permit; who is new has none.
         let new = key(&format!("//new{}", chain.head().await.unwrap().number));
         chain.register(netuid, &new.account(), &key("//Bob")).await.unwrap();
-        assert_eq!(name(chain.give_weights(&order, &new).await), "NeuronNoValidatorPermit");
-        let gone = WeightsOrder { weights: vec![(99, 1)], ..order.clone() };
-        assert_eq!(name(chain.give_weights(&gone, &self.validator).await), "UidVecContainInvalidOne");
-        let none = chain.give_weights(&self.order(&[0, 0]), &self.validator).await;
+        assert_eq!(name(chain.set_weights(&order, &new).await), "NeuronNoValidatorPermit");
+        let gone = WeightsRequest { weights: vec![(99, 1)], ..order.clone() };
+        assert_eq!(name(chain.set_weights(&gone, &self.validator).await), "UidVecContainInvalidOne");
+        let none = chain.set_weights(&self.order(&[0, 0]), &self.validator).await;
         assert!(matches!(none, Err(ChainError::Invalid { .. })), "{none:?}");
-        let stranger = chain.give_weights(&order, &key("//stranger")).await;
+        let stranger = chain.set_weights(&order, &key("//stranger")).await;
         assert!(matches!(stranger, Err(ChainError::NotRegistered { .. })), "{stranger:?}");
         self.admin(AdminCall::WeightsVersionKey { netuid, key: 7 }).await;
-        assert_eq!(name(chain.give_weights(&order, &self.validator).await), "IncorrectWeightVersionKey");
+        assert_eq!(name(chain.set_weights(&order, &self.validator).await), "IncorrectWeightVersionKey");
         self.admin(AdminCall::WeightsVersionKey { netuid, key: 0 }).await;
         self.give(&[65535, 1]).await;
         self.admin(AdminCall::WeightsSetRateLimit { netuid, blocks: 1000 }).await;
-        let soon = chain.give_weights(&order, &self.validator).await;
+        let soon = chain.set_weights(&order, &self.validator).await;
         assert!(matches!(soon, Err(ChainError::TooSoon { blocks: 900..=1000, .. })), "{soon:?}");
         self.admin(AdminCall::WeightsSetRateLimit { netuid, blocks: 0 }).await;
     }
@@ -171,11 +171,11 @@ async fn spec_365_and_then_425_after_an_upgrade_in_mid_run() {
     let (chain, netuid, bob) = (&subnet.chain, subnet.netuid, key("//Bob"));
     subnet.admin(AdminCall::Difficulty { netuid, difficulty: 50_000 }).await;
     let worker = key("//worker").account();
-    let search = Search::default();
+    let search = PowProgress::default();
     let uid = chain.register_by_work(netuid, &worker, &bob, &search).await.unwrap();
     assert_eq!(chain.uid(netuid, &worker).await.unwrap(), Some(uid));
     let limited = chain.register_within(netuid, &key("//x").account(), 1, &bob).await;
-    assert!(matches!(limited, Err(ChainError::TooDear { limit: 1, .. })), "{limited:?}");
+    assert!(matches!(limited, Err(ChainError::PriceAboveLimit { limit: 1, .. })), "{limited:?}");
 
     // The same client, on the same connection.
     chain.upgrade_runtime(b"templar devchain, spec 425", &key("//Alice")).await.unwrap();
@@ -230,7 +230,7 @@ async fn spec_425_and_its_commands() {
     let set = templar(&["weights", "set", &weights, "--wallet", "//validator", "--json"]);
     assert!(set.status.success(), "{set:?}");
     let json: serde_json::Value = serde_json::from_str(&said(&set)).unwrap();
-    assert_eq!(json["way"], "plain");
+    assert_eq!(json["path"], "plain");
     subnet.row(&[65535, 21845]).await;
     let refused = templar(&["weights", "set", "1:x", "--wallet", "//validator"]);
     assert_eq!(refused.status.code(), Some(2));

@@ -1,6 +1,14 @@
 //! The program as a person meets it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may fail, and shows what it found"
+)]
 
+mod help;
+mod house;
 #[path = "../support.rs"]
 mod support;
 mod verbs;

@@ -285,7 +285,7 @@ fn help_names_every_verb_and_the_exit_codes() {
         assert!(help.contains("Usage: templar"), "{help}");
         assert!(!help.contains("sabotage"), "what only a localnet uses is hidden");
     }
-    assert!(text.contains("Exit codes: 0 done"), "{text}");
+    assert!(text.contains("Exit codes:\n    0  done"), "{text}");
 }
 
 #[test]

@@ -1,5 +1,11 @@
 //! What a validator makes of what it measured: the rules, the pay, the score log, the simulator.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may fail, and shows what it found"
+)]
 
 mod openskill;
 mod pay;

@@ -166,7 +166,7 @@ impl Outcome {
 
 /// The default run's rules.
 fn local() -> GauntletConfig {
-    ManifestFile::preset("local").unwrap().manifest.gauntlet
+    ManifestFile::preset("local").unwrap().parsed.gauntlet
 }
 
 /// The paper's rules in a run of the default's length.

@@ -27,7 +27,7 @@ fn evidence(kind: &str, seed: u64) -> Evidence {
 }
 
 fn report() -> (Report, Vec<ScoreRecord>) {
-    let mut gauntlet = Gauntlet::new(&ManifestFile::preset("local").unwrap().manifest.gauntlet);
+    let mut gauntlet = Gauntlet::new(&ManifestFile::preset("local").unwrap().parsed.gauntlet);
     let key = |n: usize| Hotkey::from([n as u8 + 1; 32]);
     let peer = |n| Peer { hotkey: key(n), uid: n as u16 + 1, registered_at_block: 0 };
     gauntlet.roster(&(0..KINDS.len()).map(peer).collect::<Vec<_>>());

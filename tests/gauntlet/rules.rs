@@ -13,7 +13,7 @@ mod slashing;
 const ACCEPTED: Stage1 = Stage1::Accepted { seconds: 1, steps_behind: 0.0 };
 
 fn config(preset: &str) -> GauntletConfig {
-    ManifestFile::preset(preset).unwrap().manifest.gauntlet
+    ManifestFile::preset(preset).unwrap().parsed.gauntlet
 }
 
 fn key(n: u8) -> Hotkey {

@@ -13,7 +13,7 @@ const PACKAGE: &str = "pyarrow==26.0.1";
 
 /// A log with every kind of record in it: judged, late, malformed, absent.
 fn log(windows: u64) -> String {
-    let mut gauntlet = Gauntlet::new(&ManifestFile::preset("local").unwrap().manifest.gauntlet);
+    let mut gauntlet = Gauntlet::new(&ManifestFile::preset("local").unwrap().parsed.gauntlet);
     let alice = Keypair::from_uri("//Alice").unwrap();
     let key = |n: u8| Hotkey::from([n; 32]);
     let peer = |n: u8| Peer { hotkey: key(n), uid: n.into(), registered_at_block: 0 };

@@ -111,6 +111,7 @@ fn each_defence_is_good_for_something() {
     let with = lost(&[], windows, true, &text).0;
     println!("with all: {with:?}");
     assert_eq!(with, [""; 0]);
+    let mut proof_off = BTreeMap::new();
     for (without, victim) in [
         (Defence::Proof, "other data"),
         (Defence::Sync, "old model"),
@@ -118,14 +119,16 @@ fn each_defence_is_good_for_something() {
         (Defence::PlackettLuce, "memoriser"),
         (Defence::NormClip, "loss"),
     ] {
-        let lost = lost(&[without], windows, without == Defence::NormClip, &text).0;
+        let (lost, pay) = lost(&[without], windows, without == Defence::NormClip, &text);
         println!("without {without:?}: {lost:#?}");
+        if without == Defence::Proof {
+            proof_off = pay;
+        }
         assert!(lost.iter().any(|shortfall| shortfall.contains(victim)), "{without:?}: {lost:?}");
     }
     // The search for copies is a second lock: every copy fails the proof as well. Alone it changes no pay; where
     // the proof is weak, it is what stands.
     let (lost_overlap, _) = lost(&[Defence::Overlap], windows, false, &text);
-    let (_, proof_off) = lost(&[Defence::Proof], windows, false, &text);
     let (_, both_off) = lost(&[Defence::Proof, Defence::Overlap], windows, false, &text);
     println!(
         "without Overlap: {lost_overlap:?}; copier without Proof {}, without both {}",

@@ -101,17 +101,17 @@ fn where_everybody_is_bad_nobody_pays_for_it() {
 
 #[test]
 fn copies_cost_by_how_much_they_are_alike() {
-    for (likeness, factor, forgotten, naughty) in
+    for (similarity, factor, forgotten, naughty) in
         [(0.45, 0.5, false, None), (0.55, 0.0, true, None), (0.65, 0.0, true, Some(32))]
     {
         let mut gauntlet = sparseloco(10);
         run(&mut gauntlet, 0..12, 10);
         let mut observations: Vec<_> = (0..10).map(good).collect();
         observations[9].stage1 = Stage1::Accepted { seconds: 5, steps_behind: 0.0 };
-        let alike = [Pair { hotkeys: [key(8), key(9)], likeness }];
+        let overlapping = [Pair { hotkeys: [key(8), key(9)], similarity }];
         // The better rated one is the original here; make the later upload the one with less evidence.
         observations[9].evidence = Some(evidence(0.0, 0.05));
-        let records = gauntlet.update_with(12, 1e-3, &observations, &alike).unwrap();
+        let records = gauntlet.update_with(12, 1e-3, &observations, &overlapping).unwrap();
         let copied = records[9].penalties.iter().find(|p| p.rule == PenaltyRule::Copied).unwrap();
         assert_eq!(copied.score_factor, factor);
         assert_eq!(records[9].penalties.iter().any(|p| p.rule == PenaltyRule::Forgotten), forgotten);

@@ -56,7 +56,7 @@ struct Run {
 
 impl Run {
     fn new(seed: u64, windows: usize, corpus: &Corpus) -> Self {
-        let mut manifest = ManifestFile::preset("local").unwrap().manifest;
+        let mut manifest = ManifestFile::preset("local").unwrap().parsed;
         manifest.outer.decay_windows = windows as u64 + 5;
         let sequences = corpus
             .sequences(manifest.model.sequence_length as usize, manifest.data.held_out_sequences)
@@ -147,8 +147,8 @@ impl Run {
             .collect();
         let rules = self.manifest.gauntlet.clone();
         let seed = *blake3::hash(&[self.run.as_slice(), &window.to_le_bytes()].concat()).as_bytes();
-        let alike = overlap::find(&candidates, &self.layout, &seed, rules.overlap_limit());
-        let set = self.gauntlets[0].aggregate_set_without(&hotkeys, &alike, rules.top_g, &seed);
+        let overlapping = overlap::find(&candidates, &self.layout, &seed, rules.overlap_limit());
+        let set = self.gauntlets[0].aggregate_set_without(&hotkeys, &overlapping, rules.top_g, &seed);
         let step = self.manifest.outer.step(window);
         let random = data::random(&seed, window, rules.random_sequences, self.sequences.training());
         let random = self.tokens(&random);
@@ -187,8 +187,9 @@ impl Run {
                 }
             })
             .collect();
-        let records = [0, 1]
-            .map(|rules| self.gauntlets[rules].update_with(window, step, &observations, &alike).unwrap());
+        let records = [0, 1].map(|rules| {
+            self.gauntlets[rules].update_with(window, step, &observations, &overlapping).unwrap()
+        });
         let chosen: Vec<&[SparseTensor]> =
             (0..PEERS).filter(|n| set.contains(&key(*n))).map(|n| uploads[n].as_slice()).collect();
         let update = aggregate::aggregate(&chosen, &self.layout, Device::Cpu).unwrap();

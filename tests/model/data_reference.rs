@@ -1,11 +1,9 @@
-//! numpy itself as the judge of `data::reference`, on many seeds.
+//! numpy itself as the judge of `numpy`, on many seeds.
 
+use super::numpy::{Pcg64, choice};
 use crate::support;
 use std::process::Command;
-use templar::data::{
-    reference::{Pcg64, choice},
-    sample_digest, sample_id,
-};
+use templar::data::{sample_digest, sample_id};
 
 const SCRIPT: &str = r#"
 import hashlib, numpy as np

@@ -382,7 +382,7 @@ fn model_samples_are_drawn_for_one_peer_and_one_window() {
 
 #[test]
 fn templar_1_stays_below_20_megabytes() {
-    let manifest = ManifestFile::preset("templar-1").unwrap().manifest;
+    let manifest = ManifestFile::preset("templar-1").unwrap().parsed;
     let layout = Layout::new(&parameter_shapes(&manifest.model), &manifest.compress, 2).unwrap();
     assert_eq!(layout.parameters(), 1_204_881_408);
     let values: usize = layout.tensors().iter().map(|t| t.values()).sum();

@@ -95,7 +95,7 @@ fn learn(manifest: &Manifest, peers: usize, windows: u64) -> Vec<f64> {
 
 #[test]
 fn honest_peers_learn() {
-    let manifest = ManifestFile::preset("local").unwrap().manifest;
+    let manifest = ManifestFile::preset("local").unwrap().parsed;
     let full = std::env::var_os("TEMPLAR_FULL_TESTS").is_some();
     let (peers, windows, fall) = if full { (6, 20, 0.3) } else { (2, 6, 0.1) };
     let losses = learn(&manifest, peers, windows);

@@ -1,10 +1,18 @@
 //! The model, its data and its pseudo-gradients.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may fail, and shows what it found"
+)]
 
 mod data;
 mod data_reference;
 mod gradient;
 mod learning;
+mod numpy;
 mod reference;
+mod reference_codec;
 #[path = "../support.rs"]
 mod support;

@@ -1,4 +1,5 @@
 //! The development chain by itself: `devchain [PORT [BLOCK_TIME_MS [DIR]]]`.
+#![allow(clippy::print_stdout, reason = "an example shows what it found")]
 
 use std::time::Duration;
 use templar_devchain::{Config, DevchainError, run};

@@ -260,7 +260,7 @@ impl Chain {
         catch_unwind(AssertUnwindSafe(|| overlay.run(|| what(runtime)))).ok()
     }
 
-    /// The runtime of the state after a block: the one that makes the next. As on the real chain, after the
+    /// The runtime of the state after a block: the one that makes the next. As on Subtensor mainnet, after the
     /// block that upgrades it is the new one already, though the old one made the block.
     pub fn runtime(&self, block: &Block) -> &'static Runtime {
         self.blocks().runtime(block.header.number)

@@ -76,7 +76,7 @@ fn value_at(versions: &[Version], block: u32) -> Option<&[u8]> {
 
 /// The state root of a block: a hash over its parent's root and what it changed.
 ///
-/// The real chain's is the root of a Merkle trie. This one commits to the same state and costs nothing, but
+/// Subtensor mainnet's is the root of a Merkle trie. This one commits to the same state and costs nothing, but
 /// proves no single value.
 pub(crate) fn root(parent: H256, changes: &Changes) -> H256 {
     H256(blake2_256(&(parent, changes).encode()))

@@ -83,6 +83,7 @@ impl DevchainError {
 }
 
 /// A running chain. It ends when this is dropped.
+#[derive(Debug)]
 pub struct Handle {
     addr: SocketAddr,
     server: ServerHandle,

@@ -7,7 +7,7 @@ use templar::{
     bucket::Endpoint,
     chain::{Chain, Neuron},
     manifest::ManifestFile,
-    node::{self, Directory, Scores, Stores},
+    node::{self, BucketCache, Directory, Scores},
     telemetry::score_log::{self, LoggedWindow},
     wallet::verify,
     window::{NetUid, Uid, Window},
@@ -36,7 +36,7 @@ pub struct BucketArgs {
 pub struct SourceArgs {
     #[command(flatten)]
     pub at: BucketArgs,
-    /// The validator's slot; the leader's (the highest stake of those with a permit) unless given
+    /// The validator's UID; the leader's (the highest stake of those with a permit) unless given
     #[arg(long, value_name = "UID")]
     pub validator: Option<Uid>,
     /// A score log on this machine, instead of the network
@@ -78,7 +78,7 @@ impl fmt::Display for Range {
 pub struct Subnet {
     pub chain: Arc<dyn Chain>,
     pub netuid: NetUid,
-    pub stores: Stores,
+    pub buckets: BucketCache,
     pub directory: Directory,
 }
 
@@ -89,15 +89,15 @@ impl BucketArgs {
             Some(text) => text.parse()?,
             None => Endpoint::r2(),
         };
-        let mut stores = Stores::new(endpoint);
+        let mut buckets = BucketCache::new(endpoint);
         let chain: Arc<dyn Chain> = Arc::new(self.network.connect().await?);
-        let directory = Directory::read(chain.as_ref(), self.netuid, &mut stores).await?;
-        Ok(Subnet { chain, netuid: self.netuid, stores, directory })
+        let directory = Directory::read(chain.as_ref(), self.netuid, &mut buckets).await?;
+        Ok(Subnet { chain, netuid: self.netuid, buckets, directory })
     }
 }
 
 impl Subnet {
-    /// The neuron in a slot; the leader without one.
+    /// The neuron with a UID; the leader without one.
     pub fn validator(&self, uid: Option<Uid>) -> Result<&Neuron, Failure> {
         let netuid = self.netuid;
         match uid {

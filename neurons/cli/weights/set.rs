@@ -9,8 +9,8 @@ use std::{
 
 use templar::{
     chain::{
-        Chain, ChainError, Check, Plan, RevealState, SaltedCommit, SubtensorClient, Way, WeightsGiven,
-        WeightsOrder, to_u16,
+        Chain, ChainError, Check, Plan, RevealState, SaltedCommit, SubmittedWeights, SubtensorClient,
+        WeightsPath, WeightsRequest, to_u16,
     },
     node::{VERSION_KEY, salted_commits},
     wallet::Wallet,
@@ -86,7 +86,7 @@ pub struct Reveal {
 pub async fn set(args: Set) -> Result<(), Failure> {
     let weights = read_weights(&args.weights)?;
     let (netuid, mechanism, version_key) = (args.netuid, args.mechanism, args.version_key);
-    let order = WeightsOrder { netuid, mechanism, weights, version_key };
+    let order = WeightsRequest { netuid, mechanism, weights, version_key };
     let wallet = args.wallet.open()?;
     let account = wallet.hotkey_account()?;
     let chain = args.network.connect().await?;
@@ -99,7 +99,7 @@ pub async fn set(args: Set) -> Result<(), Failure> {
     }
     let hotkey = wallet.hotkey_with(&args.wallet.passwords.sources())?;
     let given = loop {
-        match chain.give_weights(&order, &hotkey).await {
+        match chain.set_weights(&order, &hotkey).await {
             Err(error @ ChainError::TooSoon { .. }) if args.wait => {
                 eprintln!("waiting: {error}");
                 wait_for(&chain, &error).await?;
@@ -227,10 +227,10 @@ fn read_weights(text: &str) -> Result<Vec<(Uid, u16)>, Failure> {
 
 /// The plan as a person reads it.
 fn shown(plan: &Plan) -> String {
-    let way = match plan.way {
-        Way::Plain => "plainly, for all to see",
-        Way::Timelocked => "as a timelocked commit, which the chain opens by itself",
-        Way::Salted => "as a salted commit, to be revealed with `templar weights reveal`",
+    let way = match plan.path {
+        WeightsPath::Plain => "plainly, for all to see",
+        WeightsPath::Timelocked => "as a timelocked commit, which the chain opens by itself",
+        WeightsPath::Salted => "as a salted commit, to be revealed with `templar weights reveal`",
     };
     let line = |check: &Check| match check.refusal {
         None => format!("  yes  {}: {}\n", check.rule, check.found),
@@ -240,13 +240,13 @@ fn shown(plan: &Plan) -> String {
     format!("at block {}, weights are set {way}\n{checks}", plan.block)
 }
 
-fn said(given: &WeightsGiven, commits: &Path) -> String {
+fn said(given: &SubmittedWeights, commits: &Path) -> String {
     let block = given.included.block;
-    match (given.way, given.round, given.opens_at) {
-        (Way::Timelocked, Some(round), Some(opens_at)) => format!(
+    match (given.path, given.round, given.opens_at) {
+        (WeightsPath::Timelocked, Some(round), Some(opens_at)) => format!(
             "committed in block {block}; the chain opens it from block {opens_at} on, with round {round} of the beacon\n"
         ),
-        (Way::Salted, ..) => format!(
+        (WeightsPath::Salted, ..) => format!(
             "committed in block {block}; reveal it with `templar weights reveal --commits {}`\n",
             commits.display()
         ),

@@ -1,4 +1,4 @@
-//! Randomness beacons: who signs which round when.
+//! Randomness beacons: public keys, and the time of each round.
 
 use std::fmt;
 
@@ -42,11 +42,6 @@ impl Beacon {
             Some(since) => (since / self.period_ms.max(1)).saturating_add(1),
             None => 0,
         }
-    }
-
-    /// When a round is due, milliseconds since the Unix epoch.
-    pub fn due_ms(&self, round: u64) -> u64 {
-        self.genesis_ms.saturating_add(round.saturating_sub(1).saturating_mul(self.period_ms.max(1)))
     }
 }
 
@@ -174,9 +169,6 @@ mod tests {
         assert_eq!(QUICKNET.newest_round(QUICKNET.genesis_ms), 1);
         assert_eq!(QUICKNET.newest_round(1_692_806_364_000), 1000);
         assert_eq!(QUICKNET.newest_round(1_692_806_363_999), 999);
-        assert_eq!(QUICKNET.due_ms(1000), 1_692_806_364_000);
-        assert_eq!(QUICKNET.due_ms(0), QUICKNET.genesis_ms);
-        assert_eq!(QUICKNET.due_ms(u64::MAX), u64::MAX);
         let still = Beacon { period_ms: 0, ..QUICKNET };
         assert_eq!(still.newest_round(u64::MAX), u64::MAX - QUICKNET.genesis_ms + 1);
     }

@@ -7,7 +7,7 @@ use crate::{
         record::ProofRecord,
         sync::sync_score,
         weights::{power_normalise, tiered, to_u16},
-        work::Belief,
+        work_share::Belief,
     },
     manifest::Proof,
     window::{Uid, Window},
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 pub(super) struct Shares {
     /// Share and weight of each peer.
     pub(super) peers: BTreeMap<Hotkey, (f64, u16)>,
-    /// The slot that burns and its weight.
+    /// The UID that burns and its weight.
     pub(super) burnt: Option<(Uid, u16)>,
 }
 

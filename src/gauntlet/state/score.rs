@@ -10,7 +10,7 @@ use crate::{
         rating::{PlackettLuce, Rating},
         stage1::Stage1,
         sync::sync_score,
-        work::{self, Belief, Strength},
+        work_share::{self, Belief, Strength},
     },
     manifest::Proof,
     window::Window,
@@ -73,7 +73,7 @@ impl Gauntlet {
     }
 
     /// The evidence of every peer of the roster of which there is any.
-    pub(super) fn evidence(&self) -> Vec<work::Evidence> {
+    pub(super) fn evidence(&self) -> Vec<work_share::Evidence> {
         let evidence = self.peers.values().map(|state| state.proof.evidence());
         evidence.filter(|evidence| evidence.windows > 0.0).collect()
     }

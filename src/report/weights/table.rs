@@ -6,7 +6,7 @@ use parquet::{
 };
 
 use crate::chain::WeightEvent;
-use crate::report::parquet::{Group, column, file, optional, required};
+use crate::telemetry::parquet_table::{Group, column, file, optional, required};
 
 /// The columns. Names are a stable interface; the writer below follows their order.
 const SCHEMA: &str = "message weight_events {

@@ -38,7 +38,7 @@ impl Finding {
     }
 }
 
-/// Factors of a penalty in words; nothing is taken from who has nothing.
+/// Factors of a penalty in words; nothing is taken from a peer that has nothing.
 fn cost(case: &Case<'_>) -> String {
     match case.record.penalties.as_slice() {
         [] => "nothing of this peer was ever accepted, so there was nothing to take away".to_owned(),
@@ -101,11 +101,11 @@ fn sync(case: &Case<'_>) -> Option<Finding> {
 }
 
 fn copied(case: &Case<'_>) -> Option<Finding> {
-    let likest = case.record.overlap.iter().max_by(|a, b| a.likeness.total_cmp(&b.likeness))?;
+    let likest = case.record.overlap.iter().max_by(|a, b| a.similarity.total_cmp(&b.similarity))?;
     let measured = format!(
         "the object is like that of UID {}: {:.0} % of the way from a usual pair of peers to identical ones",
         likest.uid,
-        100.0 * likest.likeness
+        100.0 * likest.similarity
     );
     if case.record.overlap.iter().all(|other| !other.copy) {
         let effect = "this peer shows more own work than the other, which is taken for the copy";

@@ -11,7 +11,7 @@ fn key(n: u8) -> Hotkey {
 }
 
 fn config() -> GauntletConfig {
-    ManifestFile::preset("local").unwrap().manifest.gauntlet
+    ManifestFile::preset("local").unwrap().parsed.gauntlet
 }
 
 /// An update that lowers the loss on own data by `own` and on random data by `random` nats.

@@ -4,7 +4,7 @@ use crate::{
     gradient::SparseTensor,
     sim::{
         blend,
-        peer::{Behaviour, Body, Seen, Sent, World},
+        peer::{Behaviour, PeerState, Seen, Sent, World},
     },
 };
 
@@ -24,17 +24,17 @@ impl Behaviour for Copier {
         true
     }
 
-    fn work(&mut self, _: &mut Body, _: &World) -> Sent {
+    fn work(&mut self, _: &mut PeerState, _: &World) -> Sent {
         Sent::default()
     }
 
-    fn act(&mut self, body: &mut Body, world: &World, seen: &Seen) -> Sent {
+    fn act(&mut self, peer_state: &mut PeerState, world: &World, seen: &Seen) -> Sent {
         let at = world.during(LAST_MINUTE);
-        let found = seen.draw(body, world, self.of, at);
+        let found = seen.draw(peer_state, world, self.of, at);
         if let ([one], 0.0) = (found.as_slice(), self.noise) {
             return Sent::new(one.to_vec(), at, 0.0);
         }
-        let noise = blend::noise(world.layout, &mut body.rng);
+        let noise = blend::noise(world.layout, &mut peer_state.rng);
         let copied = (1.0 - self.noise as f32) / found.len().max(1) as f32;
         let mut parts: Vec<_> = found.into_iter().map(|tensors| (copied, tensors)).collect();
         parts.push((self.noise as f32, &noise));
@@ -50,12 +50,12 @@ impl Behaviour for Thief {
         true
     }
 
-    fn work(&mut self, _: &mut Body, _: &World) -> Sent {
+    fn work(&mut self, _: &mut PeerState, _: &World) -> Sent {
         Sent::default()
     }
 
-    fn act(&mut self, body: &mut Body, world: &World, seen: &Seen) -> Sent {
-        let found = seen.draw(body, world, 1, u64::MAX);
+    fn act(&mut self, peer_state: &mut PeerState, world: &World, seen: &Seen) -> Sent {
+        let found = seen.draw(peer_state, world, 1, u64::MAX);
         let Some(one) = found.first() else { return Sent::default() };
         Sent::new(one.to_vec(), world.during(0.0), 0.0)
     }
@@ -81,14 +81,14 @@ impl Behaviour for Mixed {
         true
     }
 
-    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
-        self.own = body.train_own(world, self.work);
+    fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
+        self.own = peer_state.train_own(world, self.work);
         Sent::default()
     }
 
-    fn act(&mut self, body: &mut Body, world: &World, seen: &Seen) -> Sent {
+    fn act(&mut self, peer_state: &mut PeerState, world: &World, seen: &Seen) -> Sent {
         let at = world.during(LAST_MINUTE);
-        let found = seen.draw(body, world, self.of, at);
+        let found = seen.draw(peer_state, world, self.of, at);
         let copied = self.copied as f32 / found.len().max(1) as f32;
         let mut parts: Vec<_> = found.into_iter().map(|tensors| (copied, tensors)).collect();
         parts.push((1.0 - self.copied as f32, &self.own));
@@ -107,14 +107,14 @@ impl Behaviour for Memoriser {
         true
     }
 
-    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
-        self.own = body.train_own(world, 1.0);
+    fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
+        self.own = peer_state.train_own(world, 1.0);
         Sent::default()
     }
 
-    fn act(&mut self, body: &mut Body, world: &World, seen: &Seen) -> Sent {
+    fn act(&mut self, peer_state: &mut PeerState, world: &World, seen: &Seen) -> Sent {
         let at = world.during(LAST_MINUTE);
-        let found = seen.draw(body, world, 20, at);
+        let found = seen.draw(peer_state, world, 20, at);
         let mean: Vec<_> = found.iter().map(|tensors| (1.0, *tensors)).collect();
         let common = blend::blend(&mean, world.layout);
         let parts = [(1.0, self.own.as_slice()), (-1.0, common.as_slice())];

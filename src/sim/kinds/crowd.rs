@@ -2,7 +2,7 @@
 
 use crate::sim::{
     blend,
-    peer::{Behaviour, Body, Seen, Sent, World},
+    peer::{Behaviour, PeerState, Seen, Sent, World},
 };
 
 /// Trains on a share of its assignment and uploads what all of its group did.
@@ -18,14 +18,14 @@ impl Behaviour for Colluder {
         true
     }
 
-    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
-        Sent { shared: Some(body.train_own(world, self.work)), ..Sent::default() }
+    fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
+        Sent { shared: Some(peer_state.train_own(world, self.work)), ..Sent::default() }
     }
 
-    fn act(&mut self, body: &mut Body, world: &World, seen: &Seen) -> Sent {
+    fn act(&mut self, peer_state: &mut PeerState, world: &World, seen: &Seen) -> Sent {
         let shared = seen.shared.get(&self.group);
         let parts: Vec<_> =
             shared.into_iter().flatten().map(|(_, tensors)| (1.0, tensors.as_slice())).collect();
-        Sent::new(blend::blend(&parts, world.layout), body.in_time(world), self.work)
+        Sent::new(blend::blend(&parts, world.layout), peer_state.in_time(world), self.work)
     }
 }

@@ -3,7 +3,7 @@
 use crate::sim::{
     bigram::SYMBOLS,
     blend,
-    peer::{Behaviour, Body, Content, Sent, World},
+    peer::{Behaviour, Content, PeerState, Sent, World},
 };
 use rand::Rng;
 
@@ -11,9 +11,9 @@ use rand::Rng;
 pub struct Random;
 
 impl Behaviour for Random {
-    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
-        let tensors = blend::noise(world.layout, &mut body.rng);
-        Sent::new(tensors, body.in_time(world), 0.0)
+    fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
+        let tensors = blend::noise(world.layout, &mut peer_state.rng);
+        Sent::new(tensors, peer_state.in_time(world), 0.0)
     }
 }
 
@@ -21,10 +21,10 @@ impl Behaviour for Random {
 pub struct Flipped;
 
 impl Behaviour for Flipped {
-    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
-        let mut tensors = body.train_own(world, 0.1);
+    fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
+        let mut tensors = peer_state.train_own(world, 0.1);
         blend::flip(&mut tensors);
-        Sent::new(tensors, body.in_time(world), 0.0)
+        Sent::new(tensors, peer_state.in_time(world), 0.0)
     }
 }
 
@@ -37,10 +37,10 @@ pub struct Inflated {
 }
 
 impl Behaviour for Inflated {
-    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
-        let mut tensors = body.train_own(world, self.work);
+    fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
+        let mut tensors = peer_state.train_own(world, self.work);
         blend::inflate(&mut tensors, self.doublings);
-        Sent::new(tensors, body.in_time(world), self.work)
+        Sent::new(tensors, peer_state.in_time(world), self.work)
     }
 }
 
@@ -51,10 +51,10 @@ pub struct Malformed {
 }
 
 impl Behaviour for Malformed {
-    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
+    fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
         self.next += 1;
-        let tensors = blend::noise(world.layout, &mut body.rng);
-        let at = body.in_time(world);
+        let tensors = blend::noise(world.layout, &mut peer_state.rng);
+        let at = peer_state.in_time(world);
         Sent { upload: Some((Content::Spoilt { tensors, how: self.next }, at)), ..Sent::default() }
     }
 }
@@ -66,19 +66,19 @@ pub struct Poisoner {
 }
 
 impl Behaviour for Poisoner {
-    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
-        let own = body.assigned.clone();
+    fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
+        let own = peer_state.assigned.clone();
         let mut counts = world.text.counts(&[]);
         for index in own {
             let mut sequence = world.text.sequence(index).to_vec();
             for symbol in &mut sequence {
-                if body.rng.random_bool(self.share) {
+                if peer_state.rng.random_bool(self.share) {
                     *symbol = (SYMBOLS - 2) as u8;
                 }
             }
             counts.add(&sequence);
         }
-        let tensors = body.train(world, &counts, 0);
-        Sent::new(tensors, body.in_time(world), 0.0)
+        let tensors = peer_state.train(world, &counts, 0);
+        Sent::new(tensors, peer_state.in_time(world), 0.0)
     }
 }

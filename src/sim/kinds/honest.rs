@@ -1,6 +1,6 @@
 //! Peers that do what they are asked.
 
-use crate::sim::peer::{Behaviour, Body, Sent, World};
+use crate::sim::peer::{Behaviour, PeerState, Sent, World};
 
 /// Trains on a share of its assignment and uploads in time.
 pub struct Honest {
@@ -9,8 +9,8 @@ pub struct Honest {
 }
 
 impl Behaviour for Honest {
-    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
-        let tensors = body.train_own(world, self.work);
-        Sent::new(tensors, body.in_time(world), self.work)
+    fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
+        let tensors = peer_state.train_own(world, self.work);
+        Sent::new(tensors, peer_state.in_time(world), self.work)
     }
 }

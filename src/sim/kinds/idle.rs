@@ -5,7 +5,7 @@ use crate::{
     gradient::SparseTensor,
     sim::{
         blend,
-        peer::{Behaviour, Body, Content, Sent, World},
+        peer::{Behaviour, Content, PeerState, Sent, World},
     },
 };
 use rand::Rng;
@@ -14,8 +14,8 @@ use rand::Rng;
 pub struct Idle;
 
 impl Behaviour for Idle {
-    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
-        Sent::new(blend::nothing(world.layout), body.in_time(world), 0.0)
+    fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
+        Sent::new(blend::nothing(world.layout), peer_state.in_time(world), 0.0)
     }
 }
 
@@ -26,10 +26,10 @@ pub struct Repeat {
 }
 
 impl Behaviour for Repeat {
-    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
+    fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
         let first = self.old.is_none();
-        let tensors = self.old.get_or_insert_with(|| body.train_own(world, 1.0)).clone();
-        Sent::new(tensors, body.in_time(world), if first { 1.0 } else { 0.0 })
+        let tensors = self.old.get_or_insert_with(|| peer_state.train_own(world, 1.0)).clone();
+        Sent::new(tensors, peer_state.in_time(world), if first { 1.0 } else { 0.0 })
     }
 }
 
@@ -37,10 +37,11 @@ impl Behaviour for Repeat {
 pub struct OtherData;
 
 impl Behaviour for OtherData {
-    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
-        let other = data::random(&body.rng.random(), world.window, world.sequences, world.text.training());
-        let tensors = body.train(world, &world.text.counts(&other), 0);
-        Sent::new(tensors, body.in_time(world), 0.0)
+    fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
+        let other =
+            data::random(&peer_state.rng.random(), world.window, world.sequences, world.text.training());
+        let tensors = peer_state.train(world, &world.text.counts(&other), 0);
+        Sent::new(tensors, peer_state.in_time(world), 0.0)
     }
 }
 
@@ -51,10 +52,10 @@ pub struct Stale {
 }
 
 impl Behaviour for Stale {
-    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
-        let counts = world.text.counts(&body.assigned);
-        let tensors = body.train(world, &counts, self.lag);
-        let at = body.in_time(world);
+    fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
+        let counts = world.text.counts(&peer_state.assigned);
+        let tensors = peer_state.train(world, &counts, self.lag);
+        let at = peer_state.in_time(world);
         Sent { upload: Some((Content::Gradient { tensors, lag: self.lag }, at)), ..Sent::default() }
     }
 }

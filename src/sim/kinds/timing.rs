@@ -4,7 +4,7 @@ use crate::{
     gradient::SparseTensor,
     sim::{
         blend,
-        peer::{Behaviour, Body, Seen, Sent, World},
+        peer::{Behaviour, PeerState, Seen, Sent, World},
     },
 };
 
@@ -21,14 +21,14 @@ impl Behaviour for Late {
         true
     }
 
-    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
-        self.own = Some(body.train_own(world, 1.0));
+    fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
+        self.own = Some(peer_state.train_own(world, 1.0));
         Sent::default()
     }
 
-    fn act(&mut self, body: &mut Body, world: &World, seen: &Seen) -> Sent {
+    fn act(&mut self, peer_state: &mut PeerState, world: &World, seen: &Seen) -> Sent {
         let at = world.put.close_ms + 1000 * self.seconds;
-        let found = seen.draw(body, world, 2, at);
+        let found = seen.draw(peer_state, world, 2, at);
         let mut parts: Vec<_> = found.into_iter().map(|tensors| (0.05, tensors)).collect();
         parts.extend(self.own.as_deref().map(|own| (0.9, own)));
         // Work that comes too late for the round is none.
@@ -43,8 +43,8 @@ pub struct Early {
 }
 
 impl Behaviour for Early {
-    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
-        let tensors = body.train_own(world, 1.0);
+    fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
+        let tensors = peer_state.train_own(world, 1.0);
         Sent::new(tensors, world.put.open_ms.saturating_sub(1000 * self.seconds), 0.0)
     }
 }
@@ -62,13 +62,13 @@ pub struct OnOff {
 }
 
 impl Behaviour for OnOff {
-    fn work(&mut self, body: &mut Body, world: &World) -> Sent {
+    fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
         let works = self.age % (self.on + self.off).max(1) < self.on || self.last.is_none();
         self.age += 1;
         if works {
-            self.last = Some(body.train_own(world, 1.0));
+            self.last = Some(peer_state.train_own(world, 1.0));
         }
         let tensors = self.last.clone().unwrap_or_default();
-        Sent::new(tensors, body.in_time(world), if works { 1.0 } else { 0.0 })
+        Sent::new(tensors, peer_state.in_time(world), if works { 1.0 } else { 0.0 })
     }
 }

@@ -34,7 +34,7 @@ pub mod pallet {
 
     /// Why a call was refused.
     ///
-    /// All of the real chain's errors, because Python clients find an error's name by its place in this
+    /// All of Subtensor mainnet's errors, because Python clients find an error's name by its place in this
     /// list. Those without a description are never given here.
     #[pallet::error]
     pub enum Error<T> {

@@ -1,10 +1,10 @@
-//! How long a block takes, where clients look for it: the real chain's pallet 3. This chain has no authorities.
+//! How long a block takes, where clients look for it: Subtensor mainnet's pallet 3. This chain has no authorities.
 
 pub use pallet::*;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Milliseconds of a block; the real chain's until somebody says otherwise.
+/// Milliseconds of a block; Subtensor mainnet's until somebody says otherwise.
 static SLOT_MILLISECONDS: AtomicU64 = AtomicU64::new(12_000);
 
 /// Says how long the blocks of this process's chain take, in milliseconds. Metadata shows it.

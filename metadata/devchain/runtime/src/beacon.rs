@@ -1,6 +1,6 @@
 //! The beacon that opens timelocks, as the program around the chain gives it.
 //!
-//! The real chain takes its pulses from drand's quicknet. A development chain has a beacon of its own, with
+//! Subtensor mainnet takes its pulses from drand's quicknet. A development chain has a beacon of its own, with
 //! quicknet's genesis, period and scheme and another key, so that it needs no network and its rounds never
 //! lie in the future. The cryptography is not part of the runtime: whoever runs the chain installs it once.
 

@@ -55,7 +55,7 @@ impl pallet_balances::Config for Runtime {
     type ReserveIdentifier = [u8; 8];
 }
 
-// The real chain wants half a block between timestamps; here only that time moves forward, so that any
+// Subtensor mainnet wants half a block between timestamps; here only that time moves forward, so that any
 // block time works.
 #[derive_impl(pallet_timestamp::config_preludes::TestDefaultConfig)]
 impl pallet_timestamp::Config for Runtime {

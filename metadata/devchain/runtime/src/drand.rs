@@ -1,4 +1,4 @@
-//! Pulses of the beacon, by which timelocked commits are opened: the real chain's pallet 26.
+//! Pulses of the beacon, by which timelocked commits are opened: Subtensor mainnet's pallet 26.
 //!
 //! There, offchain workers fetch pulses and submit them. Here the chain's own [`beacon`](crate::beacon) signs
 //! them: at the end of each block those that are due by the block's timestamp, fifty at most, so that a chain

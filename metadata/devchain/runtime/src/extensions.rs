@@ -1,4 +1,4 @@
-//! The transaction extensions, in the real chain's order on the wire.
+//! The transaction extensions, in Subtensor mainnet's order on the wire.
 //!
 //! Besides era, nonce, tip and the mode of [`CheckMetadataHash`], none adds a byte to an extrinsic.
 
@@ -93,14 +93,14 @@ macro_rules! placeholder {
 }
 
 placeholder! {
-    /// Stands where the real chain drops `Sudo` calls of strangers from the pool. Here they fail on chain.
+    /// Stands where Subtensor mainnet drops `Sudo` calls of strangers from the pool. Here they fail on chain.
     SudoTransactionExtension
 }
 placeholder! {
-    /// Stands where the real chain checks shielded extrinsics. This chain has no shield.
+    /// Stands where Subtensor mainnet checks shielded extrinsics. This chain has no shield.
     CheckShieldedTxValidity
 }
 placeholder! {
-    /// Stands where the real chain ranks drand pulses. This chain signs its pulses itself.
+    /// Stands where Subtensor mainnet ranks drand pulses. This chain signs its pulses itself.
     DrandPriority
 }

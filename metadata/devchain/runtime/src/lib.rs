@@ -15,7 +15,7 @@
 
 // `construct_runtime!` and `impl_runtime_apis!` make public items that cannot carry documentation.
 #![allow(missing_docs)]
-// Calls have the real chain's arguments, however many, and the pallet macros copy them.
+// Calls have Subtensor mainnet's arguments, however many, and the pallet macros copy them.
 #![allow(clippy::too_many_arguments)]
 
 pub mod admin_utils;

@@ -1,4 +1,4 @@
-//! Subnets: registration, stake, weights, consensus and emission, as the real chain's pallet 7 has them.
+//! Subnets: registration, stake, weights, consensus and emission, as Subtensor mainnet's pallet 7 has them.
 //!
 //! The pallet's parts are sections of one module: `storage`, `events`,
 //! `errors` and `calls`. What calls do is in the modules beside them, and

@@ -106,7 +106,7 @@ async fn a_chain_begins_in_era_a_and_goes_on_in_era_b() {
     let number =
         u32::from_str_radix(number["number"].as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
     client.blocks(2).await;
-    // As on the real chain, the state after the block has the new runtime already.
+    // As on Subtensor mainnet, the state after the block has the new runtime already.
     assert_eq!(spec_version(&client, client.hash(number - 1).await).await, 365);
     assert_eq!(spec_version(&client, upgraded).await, 425);
     assert_eq!(spec_version(&client, client.hash(number + 1).await).await, 425);

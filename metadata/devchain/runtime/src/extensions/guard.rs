@@ -45,7 +45,7 @@ impl TransactionExtension<RuntimeCall> for SubtensorTransactionExtension {
     impl_tx_ext_default!(RuntimeCall; prepare);
 }
 
-/// The pool's code for an error of the guard, as clients of the real chain know it.
+/// The pool's code for an error of the guard, as clients of Subtensor mainnet know it.
 fn code(error: &Error) -> u8 {
     match error {
         Error::AmountTooLow | Error::NotEnoughStakeToSetWeights => 1,

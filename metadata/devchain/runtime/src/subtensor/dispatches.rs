@@ -1,4 +1,4 @@
-//! The pallet's calls, at the real chain's indices.
+//! The pallet's calls, at Subtensor mainnet's indices.
 
 use frame_support::pallet_macros::pallet_section;
 

@@ -1,4 +1,4 @@
-//! Why the pallet refuses, at the real chain's positions.
+//! Why the pallet refuses, at Subtensor mainnet's positions.
 
 use frame_support::pallet_macros::pallet_section;
 
@@ -7,7 +7,7 @@ use frame_support::pallet_macros::pallet_section;
 mod errors {
     /// Why a call was refused.
     ///
-    /// All of the real chain's errors, because Python clients find an error's name by its place in this
+    /// All of Subtensor mainnet's errors, because Python clients find an error's name by its place in this
     /// list. Those without a description are never given here.
     #[pallet::error]
     pub enum Error<T> {

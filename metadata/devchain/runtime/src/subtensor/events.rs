@@ -1,4 +1,4 @@
-//! What the pallet says happened, at the real chain's positions. Clients resolve names from metadata.
+//! What the pallet says happened, at Subtensor mainnet's positions. Clients resolve names from metadata.
 
 use frame_support::pallet_macros::pallet_section;
 
@@ -7,7 +7,7 @@ use frame_support::pallet_macros::pallet_section;
 mod events {
     /// What happened.
     ///
-    /// All of the real chain's events, so that each has its place. Those without a description never happen
+    /// All of Subtensor mainnet's events, so that each has its place. Those without a description never happen
     /// here.
     #[pallet::event]
     #[pallet::generate_deposit(pub(crate) fn deposit_event)]

@@ -1,4 +1,4 @@
-//! What the pallet stores: hashers, keys, values and defaults are the real chain's.
+//! What the pallet stores: hashers, keys, values and defaults are Subtensor mainnet's.
 
 use frame_support::pallet_macros::pallet_section;
 

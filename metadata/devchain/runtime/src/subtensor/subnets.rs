@@ -95,7 +95,7 @@ impl<T: Config> Pallet<T> {
         Ok(())
     }
 
-    /// Root, and netuid 1, which nobody owns: as the real chain's local network has them.
+    /// Root, and netuid 1, which nobody owns: as Subtensor mainnet's local network has them.
     pub(super) fn create_genesis_subnets(coldkey: &T::AccountId, hotkey: &T::AccountId) {
         NetworksAdded::<T>::insert(ROOT, true);
         TotalNetworks::<T>::put(1);

@@ -54,7 +54,7 @@ pub struct AxonInfo {
     pub placeholder2: u8,
 }
 
-/// What happens at a limited rate, at the real chain's positions.
+/// What happens at a limited rate, at Subtensor mainnet's positions.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
 pub enum RateLimitKey<AccountId> {
     /// A subnet's owner hotkey was set.

@@ -73,7 +73,7 @@ impl<T: Config> Pallet<T> {
 }
 
 /// Weights scaled so that the largest is 65535. The factor of a largest above 32768 is rounded to 32
-/// fractional bits first, as on the real chain.
+/// fractional bits first, as on Subtensor mainnet.
 pub(super) fn max_upscaled(values: &[u16]) -> Vec<u16> {
     let Some(largest) = values.iter().copied().max().filter(|largest| *largest > 0) else {
         return values.to_vec();

@@ -1,4 +1,4 @@
-//! Bytes that clients of the real chain produce or read.
+//! Bytes that clients of Subtensor mainnet produce or read.
 
 use super::*;
 use crate::{RuntimeCall, commitments};

@@ -1,0 +1,133 @@
+//! One window, from the objects that were gathered to the scores: the steps, in order, that the validator and the audit
+//! both take.
+
+use super::{Clock, NodeError, View, gather::Gathered, judge::Judge};
+use crate::{
+    chain::Chain,
+    gauntlet::{Evidence, Gauntlet, GauntletError, ScoreRecord, overlap},
+    manifest::Manifest,
+    wallet::AccountId,
+    window::{Block, PutWindow, Schedule, Window},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The blocks of a window that decide something by their hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecidingBlocks {
+    /// The first block of the next window. It draws what is compared of large models and decides ties of the round,
+    /// which cannot wait for a later block.
+    pub opening: Block,
+    /// The first block after the put window. It did not exist while uploads could change, so nobody can aim at the data
+    /// that is drawn from it, and every validator draws the same.
+    pub evaluation: Block,
+}
+
+impl DecidingBlocks {
+    /// The blocks of a window; waits for them.
+    ///
+    /// # Errors
+    /// Those of asking the chain, and [`NodeError::ChainEnded`].
+    pub async fn find(
+        clock: &mut Clock,
+        schedule: &Schedule,
+        window: Window,
+        put: &PutWindow,
+    ) -> Result<Self, NodeError> {
+        let opening = schedule.opening_block(window);
+        let evaluation = clock.first_block_at(opening, put.last_accepted_ms() + 1).await?;
+        Ok(Self { opening, evaluation })
+    }
+}
+
+/// The hash of a block that must be there.
+///
+/// # Errors
+/// Those of asking the chain, and [`NodeError::NoBlock`].
+pub async fn block_hash(chain: &dyn Chain, block: Block) -> Result<[u8; 32], NodeError> {
+    chain.block_hash(block).await?.ok_or(NodeError::NoBlock(block))
+}
+
+/// The last window of a run; none for a run without end.
+pub fn last_window(manifest: &Manifest, start: Window) -> Option<Window> {
+    manifest.schedule.windows.checked_sub(1).map(|after| start + after)
+}
+
+/// Whether weights are set on chain after a window: every so many windows, and after the last one.
+pub fn weights_are_due(manifest: &Manifest, start: Window, window: Window) -> bool {
+    let every = manifest.gauntlet.windows_per_weights;
+    (window + 1).saturating_sub(start).is_multiple_of(every) || last_window(manifest, start) == Some(window)
+}
+
+/// A window whose objects were gathered, before the model takes its step.
+#[derive(Debug)]
+pub struct OpenWindow<'a> {
+    window: Window,
+    gathered: &'a Gathered,
+    /// The hash of [`DecidingBlocks::opening`].
+    opening_hash: [u8; 32],
+    /// The length of the step that the model is about to take.
+    step: f64,
+    overlapping: Vec<overlap::Pair>,
+}
+
+impl<'a> OpenWindow<'a> {
+    /// Looks for copies among the objects.
+    pub fn new(view: &View<'_>, window: Window, gathered: &'a Gathered, opening_hash: [u8; 32]) -> Self {
+        let limit = view.identity.manifest.parsed.gauntlet.overlap_limit();
+        let overlapping = gathered.overlapping(view.replica.layout(), &opening_hash, limit);
+        Self { window, gathered, opening_hash, step: view.replica.next_step(), overlapping }
+    }
+
+    /// Whom the leader aggregates, by what is known before the window is judged.
+    pub fn choose(&self, gauntlet: &Gauntlet) -> BTreeSet<AccountId> {
+        let candidates = self.gathered.hotkeys();
+        let top_g = gauntlet.config().top_g;
+        let chosen =
+            gauntlet.aggregate_set_without(&candidates, &self.overlapping, top_g, &self.opening_hash);
+        chosen.into_iter().collect()
+    }
+
+    /// Measures peers one after the other, for as long as `go_on` says so before each. `seed` is the hash of
+    /// [`DecidingBlocks::evaluation`], `chosen` are the peers that were aggregated.
+    ///
+    /// # Errors
+    /// [`NodeError::NoSequence`], and those of tensors that do not fit together.
+    pub async fn measure(
+        &self,
+        judge: &mut Judge,
+        view: &View<'_>,
+        chosen: &BTreeSet<AccountId>,
+        seed: &[u8; 32],
+        order: &[AccountId],
+        mut go_on: impl AsyncFnMut(&AccountId) -> bool,
+    ) -> Result<BTreeMap<AccountId, Evidence>, NodeError> {
+        let step = self.step * view.identity.manifest.parsed.gauntlet.evaluation_step;
+        let (window, gathered) = (self.window, self.gathered);
+        let shared = tokio::task::block_in_place(|| judge.share(view, window, seed, gathered, chosen, step))?;
+        let mut evidence = BTreeMap::new();
+        for hotkey in order {
+            if !go_on(hotkey).await {
+                break;
+            }
+            let measured = tokio::task::block_in_place(|| {
+                judge.evidence(view, window, hotkey, gathered, &shared, step)
+            })?;
+            evidence.insert(hotkey.clone(), measured);
+        }
+        Ok(evidence)
+    }
+
+    /// Scores the window.
+    ///
+    /// # Errors
+    /// [`GauntletError::AlreadyScored`].
+    pub fn score(
+        &self,
+        gauntlet: &mut Gauntlet,
+        chosen: &BTreeSet<AccountId>,
+        evidence: BTreeMap<AccountId, Evidence>,
+    ) -> Result<Vec<ScoreRecord>, GauntletError> {
+        let observations = self.gathered.observations(chosen, evidence);
+        gauntlet.update_with(self.window, self.step, &observations, &self.overlapping)
+    }
+}
