@@ -10,8 +10,8 @@
 //! use templar::{manifest::ManifestFile, model::parameter_count};
 //!
 //! let run = ManifestFile::preset("templar-1")?;
-//! assert_eq!(parameter_count(&run.manifest.model), 1_204_881_408);
-//! assert_eq!(run.manifest.schedule().window_of(6_999_993), 999_999);
+//! assert_eq!(parameter_count(&run.parsed.model), 1_204_881_408);
+//! assert_eq!(run.parsed.schedule().window_of(6_999_993), 999_999);
 //! # Ok::<(), templar::manifest::ManifestError>(())
 //! ```
 
