@@ -113,9 +113,8 @@ async fn play(args: &Args, plan: &Plan, processes: &mut Processes) -> Result<Rep
     processes.start_chain(plan).await?;
     processes.start_storage(plan).await?;
     let client = plan.connect().await?;
-    progress.stage("creating the subnet: registering, funding and staking");
     let alice = Keypair::from_uri("//Alice")?;
-    chain::set_up(&client, plan, &alice).await?;
+    chain::set_up(&client, plan, &alice, |what| progress.stage(what)).await?;
     progress.stage("starting the neurons");
     processes.start_neurons(plan)?;
     watch::until_the_end(&client, plan, processes, &progress).await?;

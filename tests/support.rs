@@ -1,6 +1,9 @@
 //! What the test programs share: where the repository is, and Python programs as judges.
 #![allow(dead_code, reason = "each program uses a part of this")]
 
+#[path = "support/forms.rs"]
+pub mod forms;
+
 use std::{
     path::{Path, PathBuf},
     process::Command,

@@ -1,6 +1,9 @@
 //! The processes of a localnet: started, watched, started again when one dies, stopped at the end.
 
-use super::plan::{COLDKEY, Kind, Neuron, Plan};
+use super::{
+    chain::QUICK_BLOCK,
+    plan::{COLDKEY, Kind, Neuron, Plan},
+};
 use crate::cli::{Exit, Failure};
 use crate::commands::node::{NODE, sibling};
 use std::{
@@ -87,7 +90,7 @@ impl Processes {
         let arguments = [
             "devchain".to_owned(),
             format!("--port={}", plan.chain_port),
-            format!("--block-time={}ms", plan.block_ms),
+            format!("--block-time={}ms", QUICK_BLOCK.as_millis()),
             format!("--dir={}", plan.dir.join("chain").display()),
             "--exit-with-parent".to_owned(),
         ];

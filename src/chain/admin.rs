@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use subxt::{ext::scale_value::Composite, utils::MultiAddress};
+use subxt::{ext::scale_value::Composite, rpcs::rpc_params, utils::MultiAddress};
 use templar_metadata::api;
 
 use super::{client::SubtensorClient, error::ChainError, ids::theirs, types::Included};
@@ -61,6 +61,16 @@ pub enum AdminCall {
 }
 
 impl SubtensorClient {
+    /// Changes the time between two blocks of a development chain, from the next one on.
+    ///
+    /// # Errors
+    /// [`ChainError::Node`] on every other chain, which has no such method.
+    pub async fn set_block_time(&self, time: Duration) -> Result<(), ChainError> {
+        let (method, link) = ("dev_setBlockTime", self.link());
+        let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        link.ask(method, || link.raw.request(method, rpc_params![milliseconds])).await
+    }
+
     /// Stakes `rao` of the coldkey's TAO to a hotkey on a subnet; 0 is the root.
     pub async fn add_stake(
         &self,

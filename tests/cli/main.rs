@@ -9,6 +9,7 @@
 
 mod help;
 mod house;
+mod outputs;
 #[path = "../support.rs"]
 mod support;
 mod verbs;

@@ -56,7 +56,8 @@ if verb == "write":
 elif verb == "commit":
     note("weights", weigh([2, 3], [1.0, 0.5]))
 
-graph = chain.metagraph(netuid, lite=False)
+saw["block"] = chain.block
+graph = chain.metagraph(netuid, lite=False, block=saw["block"])
 uid = chain.get_uid_for_hotkey_on_subnet(newcomer.hotkey.ss58_address, netuid)
 saw |= {
     "n": int(graph.n),

@@ -21,7 +21,11 @@ use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -110,6 +114,12 @@ pub(crate) struct Chain {
     pool: Mutex<Pool>,
     archive: Mutex<Option<Archive>>,
     best: watch::Sender<u32>,
+    /// Time between two blocks, milliseconds.
+    block_ms: AtomicU64,
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 /// A block that is made and not sealed yet.
@@ -121,7 +131,7 @@ struct Draft {
 
 impl Chain {
     /// Reads back the blocks that the folder holds, or begins with the first, made by this runtime.
-    pub fn open(dir: Option<&Path>, spec: SpecVersion) -> Result<Self, ChainError> {
+    pub fn open(dir: Option<&Path>, spec: SpecVersion, block_time: Duration) -> Result<Self, ChainError> {
         let mut blocks = Blocks::default();
         let mut archive = dir.map(|dir| Archive::open(dir, |record| blocks.push(record))).transpose()?;
         if blocks.sealed.is_empty() {
@@ -137,7 +147,19 @@ impl Chain {
             pool: Mutex::default(),
             archive: Mutex::new(archive),
             best: watch::channel(number).0,
+            block_ms: AtomicU64::new(milliseconds(block_time)),
         })
+    }
+
+    /// Time between two blocks.
+    pub fn block_time(&self) -> Duration {
+        Duration::from_millis(self.block_ms.load(Ordering::Relaxed))
+    }
+
+    /// Changes the time between two blocks, from the next one on.
+    pub fn set_block_time(&self, time: Duration) {
+        self.block_ms.store(milliseconds(time), Ordering::Relaxed);
+        spec::set_block_time(time);
     }
 
     /// Makes the next block of what waits, keeps it, and lets everybody know.

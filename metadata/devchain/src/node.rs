@@ -140,7 +140,7 @@ pub async fn run(config: Config) -> Result<Handle, DevchainError> {
     }
     spec::set_block_time(config.block_time);
     let (dir, spec) = (config.dir.clone(), config.spec);
-    let opened = tokio::task::spawn_blocking(move || Chain::open(dir.as_deref(), spec));
+    let opened = tokio::task::spawn_blocking(move || Chain::open(dir.as_deref(), spec, config.block_time));
     let chain = Arc::new(opened.await.map_err(|_| DevchainError::Ended)??);
     let listen = |source| DevchainError::Listen { port: config.port, source };
     let server = Server::builder().set_config(rpc::limits());
@@ -150,7 +150,7 @@ pub async fn run(config: Config) -> Result<Handle, DevchainError> {
     let (stop, stopping) = mpsc::channel();
     let (end, ended) = oneshot::channel();
     let make = move || {
-        let result = make_blocks(&chain, config.block_time, &stopping);
+        let result = make_blocks(&chain, &stopping);
         chain.close();
         // Nobody may wait for it.
         let _ = end.send(result);
@@ -163,14 +163,14 @@ pub async fn run(config: Config) -> Result<Handle, DevchainError> {
 /// Makes one block for each tick until it is told to stop, or nobody is left to tell it. Ticks that were
 /// missed, because the machine slept or was busy, are not made up for: a burst of blocks would rob clients of
 /// their time.
-fn make_blocks(chain: &Chain, block_time: Duration, stopping: &mpsc::Receiver<()>) -> Result<(), ChainError> {
-    let mut next = Instant::now() + block_time;
+fn make_blocks(chain: &Chain, stopping: &mpsc::Receiver<()>) -> Result<(), ChainError> {
+    let mut next = Instant::now() + chain.block_time();
     while let Err(mpsc::RecvTimeoutError::Timeout) =
         stopping.recv_timeout(next.saturating_duration_since(Instant::now()))
     {
         let block = chain.make_block()?;
         tracing::debug!(number = block.header.number, extrinsics = block.extrinsics.len(), "block");
-        next = (next + block_time).max(Instant::now());
+        next = (next + chain.block_time()).max(Instant::now());
     }
     Ok(())
 }

@@ -45,6 +45,8 @@ pub(in crate::chain) struct Connection {
     /// The endpoint as it may be shown.
     pub(in crate::chain) endpoint: String,
     pub(in crate::chain) rpc: LegacyRpcMethods<RpcConfigFor<Config>>,
+    /// For methods that only some nodes have.
+    pub(in crate::chain) raw: rpcs::RpcClient,
     pub(in crate::chain) client: OnlineClient<Config>,
     /// Requests so far.
     pub(in crate::chain) requests: Arc<AtomicU64>,
@@ -96,7 +98,7 @@ impl Connection {
                 OnlineClientError::CannotGetGenesisHash(e) => refused(e.to_string()),
                 e => refused(e.to_string()),
             })?;
-        Ok(Self { endpoint, rpc: LegacyRpcMethods::new(socket), client, requests })
+        Ok(Self { endpoint, rpc: LegacyRpcMethods::new(socket.clone()), raw: socket, client, requests })
     }
 
     /// Asks until there is an answer: a request that a reconnection cut off is made again, for as long as
