@@ -7,6 +7,7 @@ pub mod chain;
 pub mod devchain;
 pub mod failure;
 pub mod metagraph;
+pub mod model;
 pub mod output;
 pub mod register;
 pub mod scores;

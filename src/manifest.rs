@@ -69,12 +69,44 @@ pub struct ModelConfig {
     pub sequence_length: i64,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
+    /// How the rotary frequencies are stretched for texts longer than those first trained on; none unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_scaling: Option<RopeScaling>,
     /// Added to the mean square in RMSNorm.
     pub norm_epsilon: f64,
     /// Whether the output head shares the embedding's weights.
     pub tied: bool,
     /// Standard deviation of the initial weights (norms start at 1).
     pub initial_std: f64,
+}
+
+/// A stretch of rotary frequencies, as Hugging Face's `modeling_rope_utils.py` computes it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum RopeScaling {
+    /// Every frequency is divided by the factor.
+    Linear {
+        /// How many times longer texts may be.
+        factor: f64,
+    },
+    /// The base grows with the text, once it is longer than the original length.
+    Dynamic {
+        /// How many times longer texts may be.
+        factor: f64,
+        /// Tokens up to which nothing changes.
+        original_length: i64,
+    },
+    /// Low frequencies are divided by the factor, high ones stay, those between are mixed: Llama 3.1's.
+    Llama3 {
+        /// How many times longer texts may be.
+        factor: f64,
+        /// Wave lengths above the original length over this are divided.
+        low_frequency_factor: f64,
+        /// Wave lengths below the original length over this stay.
+        high_frequency_factor: f64,
+        /// Tokens of the texts first trained on.
+        original_length: i64,
+    },
 }
 
 /// The text that is trained on.

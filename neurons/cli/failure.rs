@@ -12,6 +12,7 @@ use templar::{
     data::DataError,
     device::DeviceError,
     manifest::ManifestError,
+    model::ModelError,
     node::{NodeError, ScoresError},
     report::{ReportError, weights::WeightsReportError},
     round::DocumentError,
@@ -146,6 +147,12 @@ hinted! {
     ScoreLogError => Data,
     TelemetryError => Usage,
     WeightsReportError => Data,
+}
+
+impl Reported for ModelError {
+    fn to_failure(&self) -> Failure {
+        Failure::from_error(Exit::Data, self).hint(self.hint())
+    }
 }
 
 impl Reported for TrainError {

@@ -3,7 +3,7 @@
 
 use super::finish;
 use crate::{
-    cli::{Exit, Failure, audit, sim},
+    cli::{Exit, Failure, audit, model, sim},
     localnet, miner, validator,
 };
 use clap::Subcommand;
@@ -25,6 +25,8 @@ pub enum NodeVerb {
     Sim(sim::Args),
     /// Repeat what a validator did and name the first difference
     Audit(audit::Args),
+    /// Export, import and describe models in Hugging Face's form
+    Model(model::Args),
 }
 
 /// Runs a verb that computes, to its end. Only `templar-node` may refer to this: it is what needs libtorch.
@@ -36,6 +38,7 @@ pub fn run(verb: NodeVerb) -> ExitCode {
             NodeVerb::Validator(args) => validator::run(args).await,
             NodeVerb::Sim(args) => sim::run(args).await,
             NodeVerb::Audit(args) => audit::run(args).await,
+            NodeVerb::Model(args) => model::run(args).await,
         }
     })
 }

@@ -36,6 +36,14 @@ pub enum ModelError {
         /// What is wrong.
         problem: String,
     },
+    /// A configuration that this program has no model for.
+    #[error("cannot use {path}: {problem}")]
+    Unsupported {
+        /// The file.
+        path: String,
+        /// What is not supported.
+        problem: String,
+    },
     /// A tensor is missing, or of another shape or type.
     #[error("{path} does not hold this model: {problem}")]
     OtherModel {
@@ -44,6 +52,25 @@ pub enum ModelError {
         /// What is wrong.
         problem: String,
     },
+}
+
+impl ModelError {
+    /// What to do next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Disk { verb: "write", .. } => {
+                "name a folder that is empty and can be written, on a disk with room"
+            }
+            Self::Disk { .. } => "check the path, and that the file can be read",
+            Self::Format { .. } => "the file is damaged or was not downloaded whole: get it again",
+            Self::OtherModel { .. } => {
+                "the files and the configuration do not belong together: get the folder again"
+            }
+            Self::Unsupported { .. } => {
+                "templar works with Llamas: Llama 2 and 3, TinyLlama, SmolLM2, its own runs"
+            }
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! The forward pass, as Hugging Face computes it.
 
 use super::shapes::PER_LAYER;
-use crate::manifest::ModelConfig;
+use crate::manifest::{ModelConfig, RopeScaling};
 use tch::{Device, Kind, Tensor};
 
 /// Cosines and sines of the rotary positions, `[length, head width]`.
@@ -12,13 +12,35 @@ pub(super) struct Rope {
 }
 
 impl Rope {
-    /// Angle `position / theta^(2 i / width)` for the `i`-th half, repeated for the other half; in float32
-    /// throughout, as the reference has it.
+    /// Angle `position / theta^(2 i / width)` for the `i`-th half, repeated for the other half, and stretched where the
+    /// configuration says so; in float32 throughout, as the reference has it.
     pub(super) fn new(config: &ModelConfig, length: i64, device: Device) -> Self {
         let width = config.hidden_size / config.heads;
         let float = (Kind::Float, device);
         let exponents = Tensor::arange_start_step(0, width, 2, float) / width as f64;
-        let inverse = Tensor::pow_scalar(config.rope_theta, &exponents).reciprocal();
+        let inverse = |theta: f64| Tensor::pow_scalar(theta, &exponents).reciprocal();
+        let inverse = match config.rope_scaling {
+            None => inverse(config.rope_theta),
+            Some(RopeScaling::Linear { factor }) => inverse(config.rope_theta) / factor,
+            Some(RopeScaling::Dynamic { factor, original_length }) => {
+                let longer = length.max(original_length) as f64 / original_length as f64;
+                let width = width as f64;
+                let growth = (factor * longer - (factor - 1.0)).powf(width / (width - 2.0));
+                inverse(config.rope_theta * growth)
+            }
+            Some(RopeScaling::Llama3 {
+                factor,
+                low_frequency_factor: low,
+                high_frequency_factor: high,
+                original_length,
+            }) => {
+                let inverse = inverse(config.rope_theta);
+                // Waves in the original length: few of a low frequency, many of a high one.
+                let waves = &inverse * (original_length as f64 / (2.0 * std::f64::consts::PI));
+                let kept = ((waves - low) / (high - low)).clamp(0.0, 1.0);
+                (1.0 - &kept) * &inverse / factor + kept * inverse
+            }
+        };
         let angles = Tensor::arange(length, float).outer(&inverse);
         let angles = Tensor::cat(&[&angles, &angles], 1);
         Self { cos: angles.cos(), sin: angles.sin() }

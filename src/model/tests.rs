@@ -11,6 +11,7 @@ fn tiny() -> ModelConfig {
         kv_heads: 2,
         sequence_length: 16,
         rope_theta: 10000.0,
+        rope_scaling: None,
         norm_epsilon: 1e-6,
         tied: false,
         initial_std: 0.2,

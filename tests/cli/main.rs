@@ -9,6 +9,7 @@
 
 mod help;
 mod house;
+mod model;
 mod outputs;
 #[path = "../support.rs"]
 mod support;

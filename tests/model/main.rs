@@ -10,6 +10,7 @@
 mod data;
 mod data_reference;
 mod gradient;
+mod hugging_face;
 mod learning;
 mod numpy;
 mod reference;

@@ -28,6 +28,7 @@ fn config() -> ModelConfig {
         kv_heads: 2,
         sequence_length: 64,
         rope_theta: 10000.0,
+        rope_scaling: None,
         norm_epsilon: 1e-6,
         tied: false,
         // Larger than in training, so that attention is far from uniform.
@@ -35,7 +36,7 @@ fn config() -> ModelConfig {
     }
 }
 
-fn python() -> String {
+pub fn transformers() -> String {
     let packages = ["transformers==5.17.0", "safetensors", "numpy", "typing_extensions", "sympy", "networkx"];
     let more = ["jinja2", "filelock", "fsspec", "mpmath"];
     support::python("model-reference", &[&packages[..], &more].concat())
@@ -68,7 +69,7 @@ fn compare(ours: &ModelConfig, theirs: &ModelConfig) -> Report {
     Tensor::write_safetensors(&results, folder.path().join("results.safetensors")).unwrap();
     std::fs::write(folder.path().join("config.json"), serde_json::to_vec(theirs).unwrap()).unwrap();
     let libtorch = std::env::var("LIBTORCH").unwrap_or_else(|_| ".libtorch/torch".to_owned());
-    let output = Command::new(python())
+    let output = Command::new(transformers())
         .arg(support::script("model_reference.py"))
         .arg(folder.path())
         .arg(std::path::absolute(libtorch).unwrap())

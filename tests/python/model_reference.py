@@ -4,41 +4,18 @@ usage: model_reference.py FOLDER LIBTORCH
 
 FOLDER holds config.json, weights.safetensors and results.safetensors (tokens, logits, losses, and gradient.NAME
 for each weight). Prints the largest relative errors as JSON.
-
-LIBTORCH is a PyTorch wheel that may lack NVIDIA's libraries. Nothing of CUDA is called here, so that empty
-libraries of their names, bound lazily, are enough to import it.
 """
 
 import json
 import os
-import re
-import subprocess
 import sys
+
+from stand_ins import torch_from
 
 folder, libtorch = sys.argv[1:]
 
 
-def with_stand_ins():
-    """Starts this script again with empty libraries in place of those that are missing."""
-    lib = os.path.join(libtorch, "lib")
-    listed = [subprocess.run(["ldd", os.path.join(lib, f)], capture_output=True, text=True).stdout
-              for f in os.listdir(lib) if re.fullmatch(r"lib.*\.so", f)]
-    missing = sorted(set(re.findall(r"(\S+) => not found", "".join(listed))))
-    place = os.path.join(folder, "stand-ins")
-    os.makedirs(place, exist_ok=True)
-    for name in missing:
-        out = os.path.join(place, name)
-        subprocess.run(["cc", "-shared", f"-Wl,-soname,{name}", "-o", out, "-x", "c", os.devnull], check=True)
-    search = os.pathsep.join(filter(None, [os.environ.get("LD_LIBRARY_PATH"), place]))
-    modules = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), os.path.dirname(libtorch)]))
-    environment = dict(os.environ, LD_LIBRARY_PATH=search, PYTHONPATH=modules, STAND_INS="1")
-    environment.update(CUDA_VISIBLE_DEVICES="", HF_HUB_OFFLINE="1")
-    os.execve(sys.executable, [sys.executable, *sys.argv], environment)
-
-
-if "STAND_INS" not in os.environ:
-    with_stand_ins()
-sys.setdlopenflags(os.RTLD_LAZY)
+torch_from(libtorch, folder)
 
 import torch  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402

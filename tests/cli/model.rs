@@ -1,0 +1,81 @@
+//! `templar model` as a person uses it: a checkpoint out, a folder in, and what is said where something is wrong.
+
+use std::{fs, path::Path, process::Command};
+
+use serde_json::Value;
+use tch::Device;
+use templar::{manifest::ManifestFile, model::Llama};
+
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn model(folder: &Path, line: &str) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_templar"));
+    command.arg("model").args(line.split(' ')).current_dir(folder);
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Run { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+impl Run {
+    fn json(&self) -> Value {
+        assert_eq!(self.code, 0, "{}", self.err);
+        serde_json::from_str(&self.out).unwrap()
+    }
+
+    #[track_caller]
+    fn fails(&self, code: i32, words: &str) {
+        assert_eq!((self.code, self.out.as_str()), (code, ""), "{}", self.err);
+        assert!(self.err.contains("error: ") && self.err.contains("hint: "), "{}", self.err);
+        assert!(self.err.contains(words), "{words:?} is not in {}", self.err);
+    }
+}
+
+#[test]
+fn a_checkpoint_goes_out_and_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |line: &str| model(folder.path(), line);
+    let checkpoint = Llama::new(&ManifestFile::preset("local").unwrap().parsed.model, 42, Device::Cpu);
+    checkpoint.save(&folder.path().join("model.safetensors"), &Default::default()).unwrap();
+    let hash = hex::encode(checkpoint.hash());
+
+    let out = run("export model.safetensors --run local --out one --shard-mb 1 --json").json();
+    assert_eq!((&out["model_hash"], &out["dtype"]), (&hash.clone().into(), &"float32".into()));
+    assert!(out["files"].as_array().unwrap().len() > 1);
+    assert_eq!(run("import one --out two --json").json()["model_hash"], hash);
+    let info = run("info two --json").json();
+    assert_eq!((&info["model_hash"], &info["parameters"]), (&hash.clone().into(), &459_392.into()));
+    assert_eq!(info["weights"]["F32"], 459_392);
+    assert_eq!(run("info model.safetensors --run local --json").json()["model_hash"], hash);
+    assert!(run("info two").out.starts_with("Llama of 459392 weights (459392 F32)\n"));
+    let half = run("export two --out half --dtype bf16 --json").json();
+    assert_eq!(
+        (&half["bytes"], run("info half --json").json()["weights"]["BF16"].as_u64()),
+        (&918_784.into(), Some(459_392))
+    );
+
+    run("export model.safetensors --out three").fails(2, "does not say what model it is");
+    run("export two --out one").fails(7, "the folder is not empty");
+    run("info nowhere").fails(2, "does not say what model it is");
+    run("export model.safetensors --run templar-1 --out three").fails(7, "does not hold this model");
+    run("export two --out three --dtype f64").fails_as_usage();
+    let shard = folder.path().join("one").join(out["files"][0].as_str().unwrap());
+    let bytes = fs::read(&shard).unwrap();
+    fs::write(&shard, &bytes[..bytes.len() / 2]).unwrap();
+    run("import one --out three").fails(7, "is cut off");
+    fs::write(folder.path().join("two/config.json"), "{}").unwrap();
+    run("info two").fails(7, "no configuration of a Llama");
+    assert!(!folder.path().join("three").exists(), "nothing half-done is left");
+}
+
+impl Run {
+    /// clap's own words, which come with its usage instead of a hint.
+    #[track_caller]
+    fn fails_as_usage(&self) {
+        assert_eq!(self.code, 2, "{}", self.err);
+        assert!(self.err.contains("write f32, bf16 or f16"), "{}", self.err);
+    }
+}
