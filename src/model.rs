@@ -6,6 +6,7 @@
 
 mod files;
 mod forward;
+pub mod generate;
 pub mod hugging_face;
 mod initial;
 mod shapes;

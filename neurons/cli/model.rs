@@ -12,12 +12,14 @@ use serde_json::json;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Instant,
 };
 use tch::Device;
 use templar::{
     manifest::ModelConfig,
     model::{
         Llama,
+        generate::{Sampling, Session, bytes_to_tokens},
         hugging_face::{self, CONFIG_FILE, Dtype, ExportOptions},
         parameter_count,
     },
@@ -38,6 +40,8 @@ enum Verb {
     Import(Import),
     /// Show shape, weights and hash of a model
     Info(Info),
+    /// Go on with a text, token after token; models of bytes only, so far
+    Generate(Generate),
 }
 
 /// Where a model is.
@@ -91,6 +95,39 @@ struct Info {
     json: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct Generate {
+    #[command(flatten)]
+    source: Source,
+    /// The text to go on with
+    #[arg(long, value_name = "TEXT")]
+    prompt: String,
+    /// The most tokens that follow
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    tokens: u64,
+    /// What logits are divided by; 0 takes the likeliest token
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    temperature: f64,
+    /// Draw from so many of the likeliest tokens only; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    top_k: usize,
+    /// Draw from the likeliest tokens whose probabilities sum to this only
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    top_p: f64,
+    /// What the draws follow from
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// End where this text was written
+    #[arg(long, value_name = "TEXT")]
+    stop: Option<String>,
+    /// Print one JSON document at the end, instead of the text as it comes
+    #[arg(long)]
+    json: bool,
+}
+
+/// The vocabulary of models whose tokens are bytes.
+const BYTES: i64 = 256;
+
 /// Runs the verb.
 pub async fn run(args: Args) -> Result<(), Failure> {
     let work = move || match args.verb {
@@ -104,6 +141,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
             export(&model, &args.out, options, args.json)
         }
         Verb::Info(args) => info(&args),
+        Verb::Generate(args) => generate(&args),
     };
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|e| Failure::new(Exit::Unexpected, format!("the model's work ended early: {e}")))?
@@ -185,4 +223,52 @@ fn info(args: &Info) -> Result<(), Failure> {
         if config.rope_scaling.is_some() { ", scaled" } else { "" },
         if config.tied { ", head tied to the embedding" } else { "" },
     ))
+}
+
+fn generate(args: &Generate) -> Result<(), Failure> {
+    let usage = |message: &str, hint: &str| Err(Failure::new(Exit::Usage, message).hint(hint));
+    if args.prompt.is_empty() {
+        return usage("there is no text to go on with", "give one with --prompt");
+    }
+    let good = args.temperature >= 0.0 && args.temperature.is_finite() && (0.0..=1.0).contains(&args.top_p);
+    if !good {
+        return usage(
+            "--temperature must not be negative and --top-p must be from 0 to 1",
+            "leave them out for the likeliest text",
+        );
+    }
+    let model = args.source.open()?;
+    if model.config().vocab_size != BYTES {
+        let message = format!("the model's {} tokens are not bytes", model.config().vocab_size);
+        return Err(
+            Failure::new(Exit::Data, message).hint("export it, and use transformers with its tokenizer")
+        );
+    }
+    let sampling =
+        Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed };
+    let mut session = Session::new(&model, &bytes_to_tokens(args.prompt.as_bytes()), sampling);
+    let mut text: Vec<u8> = Vec::new();
+    let stop = args.stop.as_deref().filter(|stop| !stop.is_empty()).map(str::as_bytes);
+    let started = Instant::now();
+    let (mut shown, mut count) = (0, 0);
+    while count < args.tokens && stop.is_none_or(|stop| !text.ends_with(stop)) {
+        text.push(u8::try_from(session.next_token()).unwrap_or(b'?'));
+        count += 1;
+        // A character of several bytes is shown when it is whole.
+        let whole = std::str::from_utf8(&text[shown..]).map_or_else(|e| e.valid_up_to(), str::len);
+        let stuck = text.len() - shown - whole >= 4;
+        let end = if stuck { text.len() } else { shown + whole };
+        if !args.json && end > shown {
+            print(&String::from_utf8_lossy(&text[shown..end]))?;
+        }
+        shown = end;
+    }
+    let written = String::from_utf8_lossy(&text);
+    if args.json {
+        let seconds = started.elapsed().as_secs_f64();
+        return print_json(&json!({
+            "prompt": args.prompt, "text": written, "tokens": count, "seconds": seconds,
+        }));
+    }
+    print(&format!("{}\n", String::from_utf8_lossy(&text[shown..])))
 }

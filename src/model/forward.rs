@@ -46,11 +46,22 @@ impl Rope {
         Self { cos: angles.cos(), sin: angles.sin() }
     }
 
-    /// Turns `[batch, heads, length, width]` by the angles of its positions.
-    fn turn(&self, x: &Tensor, length: i64) -> Tensor {
+    /// Turns `[batch, heads, length, width]` by the angles of its positions, the first of which is `from`.
+    fn turn(&self, x: &Tensor, from: i64, length: i64) -> Tensor {
         let halves = x.chunk(2, -1);
         let rotated = Tensor::cat(&[&-&halves[1], &halves[0]], -1);
-        x * self.cos.narrow(0, 0, length) + rotated * self.sin.narrow(0, 0, length)
+        x * self.cos.narrow(0, from, length) + rotated * self.sin.narrow(0, from, length)
+    }
+}
+
+/// Keys and values of the tokens that were read, `[batch, kv heads, length, head width]` for each layer.
+#[derive(Debug, Default)]
+pub(super) struct Cache(Vec<(Tensor, Tensor)>);
+
+impl Cache {
+    /// Tokens that were read.
+    pub(super) fn length(&self) -> usize {
+        self.0.first().map_or(0, |(key, _)| key.size()[2] as usize)
     }
 }
 
@@ -61,7 +72,38 @@ pub(super) fn logits(
     rope: &Rope,
     tokens: &Tensor,
 ) -> Tensor {
-    let length = tokens.size().get(1).copied().unwrap_or(0);
+    head(config, parameters, &hidden(config, parameters, rope, tokens, None))
+}
+
+/// Logits `[batch, vocabulary]` of the token after `tokens`, which come after those of the cache, and join them.
+pub(super) fn next_logits(
+    config: &ModelConfig,
+    parameters: &[(String, Tensor)],
+    rope: &Rope,
+    tokens: &Tensor,
+    cache: &mut Cache,
+) -> Tensor {
+    let hidden = hidden(config, parameters, rope, tokens, Some(cache));
+    head(config, parameters, &hidden.select(1, hidden.size()[1] - 1))
+}
+
+fn head(config: &ModelConfig, parameters: &[(String, Tensor)], hidden: &Tensor) -> Tensor {
+    let last = 1 + (parameters.len() - 2) / PER_LAYER * PER_LAYER;
+    let weight = |index: usize| &parameters[index].1;
+    let normed = hidden.rms_norm([config.hidden_size], Some(weight(last)), config.norm_epsilon);
+    normed.linear::<&Tensor>(if config.tied { weight(0) } else { weight(last + 1) }, None)
+}
+
+/// The residual stream after the last block, `[batch, length, width]`.
+fn hidden(
+    config: &ModelConfig,
+    parameters: &[(String, Tensor)],
+    rope: &Rope,
+    tokens: &Tensor,
+    mut cache: Option<&mut Cache>,
+) -> Tensor {
+    let before = cache.as_ref().map_or(0, |cache| cache.length()) as i64;
+    let length = before + tokens.size().get(1).copied().unwrap_or(0);
     let longer;
     let rope = if length <= config.sequence_length {
         rope
@@ -73,36 +115,58 @@ pub(super) fn logits(
     let norm =
         |x: &Tensor, index: usize| x.rms_norm([config.hidden_size], Some(weight(index)), config.norm_epsilon);
     let mut x = Tensor::embedding(weight(0), tokens, -1, false, false);
-    let layers = (parameters.len() - 2) / PER_LAYER;
-    for layer in 0..layers {
+    for layer in 0..(parameters.len() - 2) / PER_LAYER {
         let first = 1 + layer * PER_LAYER;
         let at = |offset: usize| weight(first + offset);
         let inner = norm(&x, first + 7);
-        x = attention(config, [at(0), at(1), at(2), at(3)], rope, &inner) + &x;
+        let kept = cache.as_deref_mut().map(|cache| (cache, layer));
+        x = attention(config, [at(0), at(1), at(2), at(3)], rope, &inner, before, kept) + &x;
         let inner = norm(&x, first + 8);
         let gate = inner.linear::<&Tensor>(at(4), None).silu();
         x = (gate * inner.linear::<&Tensor>(at(5), None)).linear::<&Tensor>(at(6), None) + &x;
     }
-    let last = 1 + layers * PER_LAYER;
-    let head = if config.tied { weight(0) } else { weight(last + 1) };
-    norm(&x, last).linear::<&Tensor>(head, None)
+    x
 }
 
-/// Causal grouped-query attention: `heads / kv_heads` query heads share a key and a value head.
-fn attention(config: &ModelConfig, [q, k, v, o]: [&Tensor; 4], rope: &Rope, x: &Tensor) -> Tensor {
+/// Causal grouped-query attention: `heads / kv_heads` query heads share a key and a value head. `before` tokens were read
+/// already, and are in the cache.
+fn attention(
+    config: &ModelConfig,
+    [q, k, v, o]: [&Tensor; 4],
+    rope: &Rope,
+    x: &Tensor,
+    before: i64,
+    kept: Option<(&mut Cache, usize)>,
+) -> Tensor {
     let (batch, length) = (x.size()[0], x.size()[1]);
     let width = config.hidden_size / config.heads;
     let split = |w: &Tensor, heads: i64| {
         x.linear::<&Tensor>(w, None).view([batch, length, heads, width]).transpose(1, 2)
     };
-    let query = rope.turn(&split(q, config.heads), length);
-    let key = rope.turn(&split(k, config.kv_heads), length);
-    let value = split(v, config.kv_heads);
+    let query = rope.turn(&split(q, config.heads), before, length);
+    let mut key = rope.turn(&split(k, config.kv_heads), before, length);
+    let mut value = split(v, config.kv_heads);
+    if let Some((cache, layer)) = kept {
+        if let Some((keys, values)) = cache.0.get(layer) {
+            (key, value) = (Tensor::cat(&[keys, &key], 2), Tensor::cat(&[values, &value], 2));
+        }
+        let both = (key.shallow_clone(), value.shallow_clone());
+        match cache.0.get_mut(layer) {
+            Some(place) => *place = both,
+            None => cache.0.push(both),
+        }
+    }
     let shared = config.heads / config.kv_heads;
     // Repeating keys and values lets every device take its fused attention.
     let repeat = |t: Tensor| if shared == 1 { t } else { t.repeat_interleave_self_int(shared, 1, None) };
     let (key, value) = (repeat(key), repeat(value));
+    // One token sees all that came before it; several after others need a mask of their own.
+    let mask = (before > 0 && length > 1).then(|| {
+        let all = Tensor::ones([length, before + length], (Kind::Bool, x.device()));
+        all.tril(before)
+    });
+    let causal = before == 0 && length > 1;
     let mixed =
-        Tensor::scaled_dot_product_attention::<&Tensor>(&query, &key, &value, None, 0.0, true, None, false);
+        Tensor::scaled_dot_product_attention(&query, &key, &value, mask.as_ref(), 0.0, causal, None, false);
     mixed.transpose(1, 2).reshape([batch, length, config.hidden_size]).linear::<&Tensor>(o, None)
 }

@@ -35,6 +35,37 @@ impl Run {
 }
 
 #[test]
+fn a_model_of_bytes_goes_on_with_a_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = ManifestFile::preset("local").unwrap().parsed.model;
+    config.initial_std = 0.2;
+    let save = |config: &templar::manifest::ModelConfig, name: &str| {
+        Llama::new(config, 42, Device::Cpu).save(&folder.path().join(name), &Default::default()).unwrap();
+    };
+    save(&config, "model.safetensors");
+    let run = |line: &str| model(folder.path(), &format!("generate model.safetensors --run local {line}"));
+    let drawn = "--prompt fn --tokens 30 --temperature 1 --top-k 40 --top-p 0.9 --seed";
+    let first = run(&format!("{drawn} 1 --json")).json();
+    assert_eq!(
+        (&first["tokens"], &first["text"]),
+        (&30.into(), &run(&format!("{drawn} 1 --json")).json()["text"])
+    );
+    assert_ne!(first["text"], run(&format!("{drawn} 2 --json")).json()["text"]);
+    // As it comes, and then a line's end.
+    assert_eq!(run(&format!("{drawn} 1")).out, format!("{}\n", first["text"].as_str().unwrap()));
+    let likeliest = run("--prompt fn --tokens 5 --json").json()["text"].as_str().unwrap().to_owned();
+    assert!(run("--prompt fn --tokens 9 --json").json()["text"].as_str().unwrap().starts_with(&likeliest));
+    run("--prompt x --top-p 2").fails(2, "--top-p must be from 0 to 1");
+    config.vocab_size = 300;
+    fs::create_dir(folder.path().join("other")).unwrap();
+    save(&config, "other/model.safetensors");
+    let described =
+        templar::model::hugging_face::config_json(&config, templar::model::hugging_face::Dtype::F32);
+    fs::write(folder.path().join("other/config.json"), described).unwrap();
+    model(folder.path(), "generate other --prompt x").fails(7, "300 tokens are not bytes");
+}
+
+#[test]
 fn a_checkpoint_goes_out_and_comes_back() {
     let folder = tempfile::tempdir().unwrap();
     let run = |line: &str| model(folder.path(), line);
