@@ -53,10 +53,7 @@ pub use metagraph::{
 pub use registration::PowProgress;
 pub use rpc::endpoint::{Endpoints, NETWORKS, endpoint};
 pub use types::{Head, Heads, Hyperparameters, Included};
-pub use weights::{
-    Check, Plan, RevealState, SaltedCommit, SubmittedWeights, WeightsError, WeightsPath, WeightsRequest,
-    to_u16,
-};
+pub use weights::{Check, Plan, RevealState, SaltedCommit, SubmittedWeights, WeightsPath, WeightsRequest};
 pub use weights_history::{
     HistoryPart, HistoryQuery,
     event::{CommitRef, CommitScheme, WeightAction, WeightEvent, WeightSetting},

@@ -40,7 +40,7 @@ impl FetchError {
 }
 
 /// How often a read that found a replaced object is begun again.
-const TRIES: u32 = 3;
+const MAX_ATTEMPTS: u32 = 3;
 
 /// Reads an object if the store says that it was uploaded inside of `put_window`.
 ///
@@ -56,7 +56,7 @@ pub async fn fetch_in_put_window(
     max_bytes: u64,
     put_window: &PutWindow,
 ) -> Result<(Object, u64), FetchError> {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         let Some(seen) = store.head(key).await? else {
             let (bucket, key) = (store.bucket().to_owned(), key.to_owned());
             return Err(BucketError::NotFound { bucket, key }.into());

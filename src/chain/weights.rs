@@ -7,7 +7,6 @@
 pub mod plan;
 pub mod request;
 mod set;
-pub mod to_u16;
 mod validator_state;
 
 #[cfg(test)]
@@ -15,4 +14,3 @@ mod tests;
 
 pub use plan::{Check, Plan};
 pub use request::{RevealState, SaltedCommit, SubmittedWeights, WeightsPath, WeightsRequest};
-pub use to_u16::{WeightsError, to_u16};

@@ -171,7 +171,7 @@ impl Gauntlet {
             return Err(GauntletError::AlreadyScored { window, last });
         }
         let mut cases = self.cases(observations);
-        self.punish_harm(&mut cases);
+        self.penalise_harm(&mut cases);
         self.penalise_copies(window, &mut cases, overlapping);
         self.slash(window, &mut cases);
         self.rate(&cases);

@@ -1,6 +1,7 @@
 //! From peer scores to weights on chain.
 
-use crate::manifest::Tiers;
+use crate::{manifest::Tiers, window::Uid};
+use std::collections::BTreeSet;
 
 /// Shares of pay by power normalisation: `score^power / sum of score^power` over the positive scores, 0
 /// for the others; no unit, the sum is 1 or, where no score is positive, 0.
@@ -35,6 +36,51 @@ pub fn to_u16(shares: &[f64]) -> Vec<u16> {
             if largest > 0.0 { (share / largest * 65535.0).round_ties_even() as u16 } else { 0 }
         })
         .collect()
+}
+
+/// Why weights cannot be made into what the chain takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeightsError {
+    /// A weight is negative, infinite or not a number.
+    #[error("the weight of UID {uid} is negative or not a number")]
+    NotAWeight {
+        /// Whose.
+        uid: Uid,
+    },
+    /// A UID is there twice.
+    #[error("UID {uid} has two weights")]
+    Duplicate {
+        /// Which.
+        uid: Uid,
+    },
+}
+
+/// Weights of any scale as the chain takes them: [`to_u16`] of each, without those that round to zero. All zero gives an
+/// empty vector, which is not to be submitted.
+///
+/// # Errors
+/// [`WeightsError`] if a value is no weight, or a UID is there twice.
+///
+/// ```
+/// use templar::gauntlet::weights::{WeightsError, of_uids};
+///
+/// assert_eq!(of_uids(&[(0, 0.5), (7, 1.0), (9, 0.0)])?, [(0, 32768), (7, 65535)]);
+/// # Ok::<(), WeightsError>(())
+/// ```
+pub fn of_uids(weights: &[(Uid, f64)]) -> Result<Vec<(Uid, u16)>, WeightsError> {
+    let mut seen = BTreeSet::new();
+    for &(uid, weight) in weights {
+        if !weight.is_finite() || weight < 0.0 {
+            return Err(WeightsError::NotAWeight { uid });
+        }
+        if !seen.insert(uid) {
+            return Err(WeightsError::Duplicate { uid });
+        }
+    }
+    let values: Vec<f64> = weights.iter().map(|(_, weight)| *weight).collect();
+    let scaled = weights.iter().zip(to_u16(&values)).map(|((uid, _), weight)| (*uid, weight));
+    Ok(scaled.filter(|(_, weight)| *weight > 0).collect())
 }
 
 /// Shares of pay in two tiers, by rank: those who were aggregated and a reserve.
@@ -154,5 +200,28 @@ mod tests {
             prop_assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)));
             prop_assert_eq!(to_u16(&shares).len(), scores.len());
         }
+    }
+
+    #[test]
+    fn the_largest_becomes_65535_and_halves_go_to_even() {
+        assert_eq!(of_uids(&[(0, 2.0), (1, 1.0)]).unwrap(), [(0, 65535), (1, 32768)]);
+        assert_eq!(of_uids(&[(5, 1e-300)]).unwrap(), [(5, 65535)]);
+        // 0.5 / 65535 of the largest rounds to zero and goes; 1.5 goes up to 2, 2.5 down to 2.
+        let fine = [(0, 65535.0), (1, 0.5), (2, 1.5), (3, 2.5)];
+        assert_eq!(of_uids(&fine).unwrap(), [(0, 65535), (2, 2), (3, 2)]);
+    }
+
+    #[test]
+    fn nothing_to_submit_is_empty() {
+        assert!(of_uids(&[]).unwrap().is_empty());
+        assert!(of_uids(&[(1, 0.0), (2, 0.0)]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_no_weight_is_refused() {
+        for bad in [-0.1, f64::NAN, f64::INFINITY] {
+            assert_eq!(of_uids(&[(0, 1.0), (4, bad)]), Err(WeightsError::NotAWeight { uid: 4 }));
+        }
+        assert_eq!(of_uids(&[(4, 1.0), (4, 0.0)]), Err(WeightsError::Duplicate { uid: 4 }));
     }
 }

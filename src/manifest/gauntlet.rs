@@ -118,7 +118,7 @@ pub struct Slashing {
     /// miss is a window without an object that came in time.
     pub misses: Vec<f64>,
     /// If less than this share of the peers has an object that came in time, it is the network's fault: nobody is
-    /// punished for a miss.
+    /// penalised for a miss.
     pub success_min: f64,
     /// Windows over which a peer's misses are counted, at most 64.
     pub miss_windows: u32,
@@ -141,7 +141,7 @@ pub struct Slashing {
     /// Negative loss scores in a row after which a peer is not aggregated, until one is not negative.
     pub exclude_after: u64,
     /// If the loss score of this rank in the window is negative (or the worst, of fewer), everybody is bad: nobody
-    /// is punished for being negative.
+    /// is penalised for being negative.
     pub everybody_bad_rank: usize,
 }
 

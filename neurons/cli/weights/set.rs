@@ -10,8 +10,9 @@ use std::{
 use templar::{
     chain::{
         Chain, ChainError, Check, Plan, RevealState, SaltedCommit, SubmittedWeights, SubtensorClient,
-        WeightsPath, WeightsRequest, to_u16,
+        WeightsPath, WeightsRequest,
     },
+    gauntlet::weights,
     node::{VERSION_KEY, salted_commits},
     wallet::Wallet,
     window::{NetUid, Uid},
@@ -23,7 +24,7 @@ use crate::cli::{
 };
 
 /// The pause between two looks at the chain while waiting.
-const LOOK: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What to set.
 #[derive(Debug, clap::Args)]
@@ -117,7 +118,7 @@ async fn wait_for(chain: &SubtensorClient, error: &ChainError) -> Result<(), Fai
     let ChainError::TooSoon { block, .. } = error else { return Ok(()) };
     // A transaction in the block after the newest is early enough.
     while chain.head().await?.number + 1 < *block {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     Ok(())
 }
@@ -169,7 +170,7 @@ pub async fn reveal(args: Reveal) -> Result<(), Failure> {
             return print(&format!("{done} revealed, {} gone, {left} too early\n", gone.len()));
         }
         commits = waiting;
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -222,12 +223,13 @@ fn read_weights(text: &str) -> Result<Vec<(Uid, u16)>, Failure> {
             .map(|text| pair(text).ok_or_else(|| wrong(format!("`{text}`"))))
             .collect::<Result<_, _>>()?
     };
-    to_u16(&pairs).map_err(|e| Failure::new(Exit::Usage, e).hint("every UID once, every weight 0 or more"))
+    weights::of_uids(&pairs)
+        .map_err(|e| Failure::new(Exit::Usage, e).hint("every UID once, every weight 0 or more"))
 }
 
 /// The plan as a person reads it.
 fn shown(plan: &Plan) -> String {
-    let way = match plan.path {
+    let path = match plan.path {
         WeightsPath::Plain => "plainly, for all to see",
         WeightsPath::Timelocked => "as a timelocked commit, which the chain opens by itself",
         WeightsPath::Salted => "as a salted commit, to be revealed with `templar weights reveal`",
@@ -237,7 +239,7 @@ fn shown(plan: &Plan) -> String {
         Some(name) => format!("  NO   {}: {} ({name})\n", check.rule, check.found),
     };
     let checks: String = plan.checks.iter().map(line).collect();
-    format!("at block {}, weights are set {way}\n{checks}", plan.block)
+    format!("at block {}, weights are set {path}\n{checks}", plan.block)
 }
 
 fn said(given: &SubmittedWeights, commits: &Path) -> String {

@@ -14,7 +14,7 @@ use crate::{
 use std::collections::BTreeMap;
 
 impl Gauntlet {
-    pub(super) fn punish_harm(&self, cases: &mut BTreeMap<Hotkey, Case>) {
+    pub(super) fn penalise_harm(&self, cases: &mut BTreeMap<Hotkey, Case>) {
         if self.config.slashing.is_some() {
             return;
         }
