@@ -109,6 +109,23 @@ pub enum RopeScaling {
     },
 }
 
+impl RopeScaling {
+    /// Whether its numbers give finite frequencies: factors above 0, lengths of at least 1, two bounds in their order.
+    pub fn is_sound(&self) -> bool {
+        let positive = |number: f64| number.is_finite() && number > 0.0;
+        match *self {
+            Self::Linear { factor } => positive(factor),
+            Self::Dynamic { factor, original_length } => positive(factor) && original_length > 0,
+            Self::Llama3 {
+                factor,
+                low_frequency_factor: low,
+                high_frequency_factor: high,
+                original_length,
+            } => positive(factor) && positive(low) && high.is_finite() && high > low && original_length > 0,
+        }
+    }
+}
+
 /// The text that is trained on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -317,6 +334,11 @@ impl Manifest {
             ),
             (model.vocab_size > 0 && model.layers > 0, "model", "must have a vocabulary and layers"),
             (model.sequence_length > 1, "model.sequence_length", "must be at least 2"),
+            (
+                model.rope_scaling.is_none_or(|scaling| scaling.is_sound()),
+                "model.rope_scaling",
+                "must have factors above 0 and lengths of at least 1, the low factor below the high one",
+            ),
             (self.train.sequences() > 0, "train", "must have at least one sequence a window"),
             ((1..=64).contains(&self.compress.chunk), "compress.chunk", "must be between 1 and 64"),
             (self.compress.top_k > 0, "compress.top_k", "must be at least 1"),

@@ -176,7 +176,7 @@ pub fn export(
     for (file, tensors) in plan.files() {
         let path = beside.path().join(file);
         let failed = disk(&path);
-        let write = || -> std::io::Result<()> {
+        let mut write = || -> std::io::Result<()> {
             let file = File::create(&path)?;
             let mut out = BufWriter::new(&file);
             write_header(&mut out, tensors, options.dtype)?;
@@ -191,8 +191,6 @@ pub fn export(
             drop(out);
             file.sync_all()
         };
-        // `told` is borrowed by the closure, so it is called here.
-        let mut write = write;
         write().map_err(failed)?;
     }
     let mut texts = vec![(CONFIG_FILE, config_json(model.config(), options.dtype))];
@@ -208,7 +206,9 @@ pub fn export(
     if folder.is_dir() {
         fs::remove_dir(folder).map_err(disk(folder))?;
     }
-    fs::rename(beside.keep(), folder).map_err(disk(folder))?;
+    fs::rename(beside.path(), folder).map_err(disk(folder))?;
+    // It has another name now: there is nothing to remove.
+    let _ = beside.keep();
     Ok(plan.files().map(|(file, _)| file.to_owned()).collect())
 }
 

@@ -5,8 +5,10 @@ use crate::manifest::{ModelConfig, RopeScaling};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// Larger numbers in a configuration are a mistake.
+/// Larger numbers in a configuration are a mistake: memory is taken for them before any weight was read.
 const MAX_DIMENSION: i64 = 1 << 24;
+const MAX_LAYERS: i64 = 1 << 12;
+const MAX_POSITIONS: i64 = 1 << 22;
 
 /// What templar needs of it; other fields do not change what a Llama computes.
 #[derive(Debug, Deserialize)]
@@ -77,16 +79,16 @@ pub fn parse_config(text: &str) -> Result<ModelConfig, String> {
         return Err(format!("its activation is `{}`; templar computes silu", raw.hidden_act));
     }
     let kv_heads = raw.num_key_value_heads.unwrap_or(raw.num_attention_heads);
-    for (name, number) in [
-        ("vocab_size", raw.vocab_size),
-        ("hidden_size", raw.hidden_size),
-        ("intermediate_size", raw.intermediate_size),
-        ("num_hidden_layers", raw.num_hidden_layers),
-        ("num_attention_heads", raw.num_attention_heads),
-        ("num_key_value_heads", kv_heads),
-        ("max_position_embeddings", raw.max_position_embeddings),
+    for (name, number, largest) in [
+        ("vocab_size", raw.vocab_size, MAX_DIMENSION),
+        ("hidden_size", raw.hidden_size, MAX_DIMENSION),
+        ("intermediate_size", raw.intermediate_size, MAX_DIMENSION),
+        ("num_hidden_layers", raw.num_hidden_layers, MAX_LAYERS),
+        ("num_attention_heads", raw.num_attention_heads, MAX_DIMENSION),
+        ("num_key_value_heads", kv_heads, MAX_DIMENSION),
+        ("max_position_embeddings", raw.max_position_embeddings, MAX_POSITIONS),
     ] {
-        if !(1..=MAX_DIMENSION).contains(&number) {
+        if !(1..=largest).contains(&number) {
             return Err(format!("its {name} is {number}, which no Llama has"));
         }
     }
@@ -94,6 +96,11 @@ pub fn parse_config(text: &str) -> Result<ModelConfig, String> {
         return Err("its heads do not divide its width".to_owned());
     }
     let head_dim = raw.hidden_size / raw.num_attention_heads;
+    if head_dim % 2 != 0 || head_dim < 4 {
+        return Err(format!(
+            "its heads are {head_dim} wide: rotary positions need an even width of at least 4"
+        ));
+    }
     if raw.head_dim.is_some_and(|given| given != head_dim) {
         return Err(format!("its heads are not {head_dim} wide, as templar's are"));
     }
@@ -128,7 +135,7 @@ fn scaling(rope: &Map<String, Value>, positions: i64) -> Result<Option<RopeScali
     let needed = |name: &str| number(name).ok_or_else(|| format!("its rope scaling `{kind}` lacks {name}"));
     // Where the length that the model was trained for first is not said, it is the one that it has.
     let original = number("original_max_position_embeddings").map_or(positions, |n| n as i64);
-    Ok(match kind {
+    let scaling = match kind {
         "default" => None,
         "linear" => Some(RopeScaling::Linear { factor: needed("factor")? }),
         "dynamic" => Some(RopeScaling::Dynamic { factor: needed("factor")?, original_length: original }),
@@ -143,7 +150,11 @@ fn scaling(rope: &Map<String, Value>, positions: i64) -> Result<Option<RopeScali
                 "its rope scaling is `{other}`; templar computes linear, dynamic and llama3"
             ));
         }
-    })
+    };
+    match scaling.as_ref().filter(|scaling| !scaling.is_sound()) {
+        Some(_) => Err(format!("the numbers of its rope scaling `{kind}` make no sense")),
+        None => Ok(scaling),
+    }
 }
 
 /// `config.json` of a model.
