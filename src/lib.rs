@@ -31,6 +31,7 @@ pub mod report;
 pub mod round;
 pub mod sim;
 pub mod telemetry;
+pub mod tokenizer;
 pub mod train;
 pub mod wallet;
 pub mod window;

@@ -18,6 +18,7 @@ use templar::{
     round::DocumentError,
     sim::ScenarioError,
     telemetry::{TelemetryError, score_log::ScoreLogError},
+    tokenizer::TokenizerError,
     train::TrainError,
     wallet::WalletError,
 };
@@ -146,6 +147,7 @@ hinted! {
     ScenarioError => Data,
     ScoreLogError => Data,
     TelemetryError => Usage,
+    TokenizerError => Data,
     WeightsReportError => Data,
 }
 

@@ -1,28 +1,27 @@
-//! `templar model`: a model in and out of the form that Hugging Face's libraries use.
+//! `templar model`: a model in and out of the form that Hugging Face's libraries use, and what it says.
 
-use crate::{
-    cli::{
-        Exit, Failure,
-        output::{print, print_json},
-    },
-    context,
+mod generate;
+mod source;
+
+use source::{Opened, Place};
+
+use crate::cli::{
+    Exit, Failure,
+    output::{print, print_json},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    time::Instant,
 };
 use tch::Device;
 use templar::{
-    manifest::ModelConfig,
     model::{
-        Llama,
-        generate::{Sampling, Session, bytes_to_tokens},
-        hugging_face::{self, CONFIG_FILE, Dtype, ExportOptions},
+        hugging_face::{self, Dtype, ExportOptions},
         parameter_count,
     },
+    tokenizer::Tokenizer,
 };
 
 /// What to do with a model.
@@ -40,8 +39,8 @@ enum Verb {
     Import(Import),
     /// Show shape, weights and hash of a model
     Info(Info),
-    /// Go on with a text, token after token; models of bytes only, so far
-    Generate(Generate),
+    /// Go on with a text, token after token
+    Generate(generate::Args),
 }
 
 /// Where a model is.
@@ -53,6 +52,9 @@ struct Source {
     /// The run that a checkpoint is of: a manifest file or a preset
     #[arg(long, value_name = "FILE|PRESET")]
     run: Option<String>,
+    /// The folder of the tokenizer, where it is not the model's own
+    #[arg(long, value_name = "DIR")]
+    tokenizer: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -95,78 +97,40 @@ struct Info {
     json: bool,
 }
 
-#[derive(Debug, clap::Args)]
-struct Generate {
-    #[command(flatten)]
-    source: Source,
-    /// The text to go on with
-    #[arg(long, value_name = "TEXT")]
-    prompt: String,
-    /// The most tokens that follow
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
-    tokens: u64,
-    /// What logits are divided by; 0 takes the likeliest token
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
-    temperature: f64,
-    /// Draw from so many of the likeliest tokens only; 0 for all
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    top_k: usize,
-    /// Draw from the likeliest tokens whose probabilities sum to this only
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
-    top_p: f64,
-    /// What the draws follow from
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-    /// End where this text was written
-    #[arg(long, value_name = "TEXT")]
-    stop: Option<String>,
-    /// Print one JSON document at the end, instead of the text as it comes
-    #[arg(long)]
-    json: bool,
-}
-
-/// The vocabulary of models whose tokens are bytes.
-const BYTES: i64 = 256;
-
 /// Runs the verb.
 pub async fn run(args: Args) -> Result<(), Failure> {
     let work = move || match args.verb {
         Verb::Export(args) => {
-            let options = ExportOptions { dtype: args.dtype, shard_bytes: args.shard_mb * 1_000_000 };
-            export(&args.source.open()?, &args.out, options, args.json)
+            let opened = args.source.place().open(Device::Cpu)?;
+            let options = ExportOptions {
+                dtype: args.dtype,
+                shard_bytes: args.shard_mb * 1_000_000,
+                ..ExportOptions::default()
+            };
+            export(&opened, &args.out, options, args.json)
         }
         Verb::Import(args) => {
-            let model = hugging_face::import(&args.model, Device::Cpu)?;
-            let options = ExportOptions { dtype: Dtype::F32, shard_bytes: u64::MAX };
-            export(&model, &args.out, options, args.json)
+            let place = Place { path: args.model, run: None, tokenizer: None };
+            let options = ExportOptions { shard_bytes: u64::MAX, ..ExportOptions::default() };
+            export(&place.open(Device::Cpu)?, &args.out, options, args.json)
         }
         Verb::Info(args) => info(&args),
-        Verb::Generate(args) => generate(&args),
+        Verb::Generate(args) => generate::run(&args),
     };
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|e| Failure::new(Exit::Unexpected, format!("the model's work ended early: {e}")))?
 }
 
 impl Source {
-    fn open(&self) -> Result<Llama, Failure> {
-        if self.model.is_dir() {
-            return Ok(hugging_face::import(&self.model, Device::Cpu)?);
-        }
-        Ok(Llama::load(&self.config()?, &self.model, Device::Cpu)?.0)
-    }
-
-    /// The shape of a checkpoint.
-    fn config(&self) -> Result<ModelConfig, Failure> {
-        let Some(run) = &self.run else {
-            let message = format!("{} does not say what model it is", self.model.display());
-            return Err(Failure::new(Exit::Usage, message)
-                .hint(format!("name its run with --run, or a folder with {CONFIG_FILE}")));
-        };
-        Ok(context::read_manifest(run)?.parsed.model)
+    fn place(&self) -> Place {
+        let (run, tokenizer) = (self.run.clone(), self.tokenizer.clone());
+        Place { path: self.model.clone(), run, tokenizer }
     }
 }
 
-fn export(model: &Llama, out: &Path, options: ExportOptions, json: bool) -> Result<(), Failure> {
+fn export(opened: &Opened, out: &Path, options: ExportOptions<'_>, json: bool) -> Result<(), Failure> {
+    let model = &opened.model;
+    let options = ExportOptions { tokenizer: opened.tokenizer.as_ref(), ..options };
     let bytes = parameter_count(model.config()) as u64 * options.dtype.size();
     let bar = ProgressBar::new(bytes);
     if let Ok(style) =
@@ -192,19 +156,19 @@ fn export(model: &Llama, out: &Path, options: ExportOptions, json: bool) -> Resu
 }
 
 fn info(args: &Info) -> Result<(), Failure> {
-    let (config, weights) = if args.source.model.is_dir() {
-        let found = hugging_face::describe(&args.source.model)?;
-        (found.config, found.weights)
+    let opened = args.source.place().open(Device::Cpu)?;
+    let config = opened.model.config();
+    let weights = if args.source.model.is_dir() {
+        hugging_face::describe(&args.source.model)?.weights
     } else {
-        let config = args.source.config()?;
-        let weights = BTreeMap::from([(Dtype::F32.name().to_owned(), parameter_count(&config) as u64)]);
-        (config, weights)
+        BTreeMap::from([(Dtype::F32.name().to_owned(), parameter_count(config) as u64)])
     };
-    let hash = hex::encode(args.source.open()?.hash());
-    let parameters = parameter_count(&config);
+    let hash = hex::encode(opened.model.hash());
+    let parameters = parameter_count(config);
     if args.json {
         return print_json(&json!({
             "config": config, "parameters": parameters, "weights": weights, "model_hash": hash,
+            "tokens": opened.tokenizer.as_ref().map(Tokenizer::len), "ends": opened.ends,
         }));
     }
     let types: Vec<String> = weights.iter().map(|(dtype, count)| format!("{count} {dtype}")).collect();
@@ -223,52 +187,4 @@ fn info(args: &Info) -> Result<(), Failure> {
         if config.rope_scaling.is_some() { ", scaled" } else { "" },
         if config.tied { ", head tied to the embedding" } else { "" },
     ))
-}
-
-fn generate(args: &Generate) -> Result<(), Failure> {
-    let usage = |message: &str, hint: &str| Err(Failure::new(Exit::Usage, message).hint(hint));
-    if args.prompt.is_empty() {
-        return usage("there is no text to go on with", "give one with --prompt");
-    }
-    let good = args.temperature >= 0.0 && args.temperature.is_finite() && (0.0..=1.0).contains(&args.top_p);
-    if !good {
-        return usage(
-            "--temperature must not be negative and --top-p must be from 0 to 1",
-            "leave them out for the likeliest text",
-        );
-    }
-    let model = args.source.open()?;
-    if model.config().vocab_size != BYTES {
-        let message = format!("the model's {} tokens are not bytes", model.config().vocab_size);
-        return Err(
-            Failure::new(Exit::Data, message).hint("export it, and use transformers with its tokenizer")
-        );
-    }
-    let sampling =
-        Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed };
-    let mut session = Session::new(&model, &bytes_to_tokens(args.prompt.as_bytes()), sampling);
-    let mut text: Vec<u8> = Vec::new();
-    let stop = args.stop.as_deref().filter(|stop| !stop.is_empty()).map(str::as_bytes);
-    let started = Instant::now();
-    let (mut shown, mut count) = (0, 0);
-    while count < args.tokens && stop.is_none_or(|stop| !text.ends_with(stop)) {
-        text.push(u8::try_from(session.next_token()).unwrap_or(b'?'));
-        count += 1;
-        // A character of several bytes is shown when it is whole.
-        let whole = std::str::from_utf8(&text[shown..]).map_or_else(|e| e.valid_up_to(), str::len);
-        let stuck = text.len() - shown - whole >= 4;
-        let end = if stuck { text.len() } else { shown + whole };
-        if !args.json && end > shown {
-            print(&String::from_utf8_lossy(&text[shown..end]))?;
-        }
-        shown = end;
-    }
-    let written = String::from_utf8_lossy(&text);
-    if args.json {
-        let seconds = started.elapsed().as_secs_f64();
-        return print_json(&json!({
-            "prompt": args.prompt, "text": written, "tokens": count, "seconds": seconds,
-        }));
-    }
-    print(&format!("{}\n", String::from_utf8_lossy(&text[shown..])))
 }

@@ -11,6 +11,13 @@ pub(super) struct Rope {
     sin: Tensor,
 }
 
+/// The angles of the tokens of one pass: of a shape that spreads over `[batch, heads, length, width]`.
+#[derive(Debug)]
+pub(super) struct Angles {
+    cos: Tensor,
+    sin: Tensor,
+}
+
 impl Rope {
     /// Angle `position / theta^(2 i / width)` for the `i`-th half, repeated for the other half, and stretched where the
     /// configuration says so; in float32 throughout, as the reference has it.
@@ -46,22 +53,35 @@ impl Rope {
         Self { cos: angles.cos(), sin: angles.sin() }
     }
 
-    /// Turns `[batch, heads, length, width]` by the angles of its positions, the first of which is `from`.
-    fn turn(&self, x: &Tensor, from: i64, length: i64) -> Tensor {
-        let halves = x.chunk(2, -1);
-        let rotated = Tensor::cat(&[&-&halves[1], &halves[0]], -1);
-        x * self.cos.narrow(0, from, length) + rotated * self.sin.narrow(0, from, length)
+    /// Positions that it has.
+    pub(super) fn length(&self) -> i64 {
+        self.cos.size()[0]
+    }
+
+    /// Angles of `length` positions from `from` on.
+    pub(super) fn range(&self, from: i64, length: i64) -> Angles {
+        Angles { cos: self.cos.narrow(0, from, length), sin: self.sin.narrow(0, from, length) }
+    }
+
+    /// Angles of any positions, `[length]`.
+    pub(super) fn at(&self, positions: &Tensor) -> Angles {
+        Angles { cos: self.cos.index_select(0, positions), sin: self.sin.index_select(0, positions) }
+    }
+
+    /// Angles of one token in each row, at the row's own position.
+    pub(super) fn rows(&self, positions: &Tensor) -> Angles {
+        let Angles { cos, sin } = self.at(positions);
+        let spread = |t: Tensor| t.unsqueeze(1).unsqueeze(1);
+        Angles { cos: spread(cos), sin: spread(sin) }
     }
 }
 
-/// Keys and values of the tokens that were read, `[batch, kv heads, length, head width]` for each layer.
-#[derive(Debug, Default)]
-pub(super) struct Cache(Vec<(Tensor, Tensor)>);
-
-impl Cache {
-    /// Tokens that were read.
-    pub(super) fn length(&self) -> usize {
-        self.0.first().map_or(0, |(key, _)| key.size()[2] as usize)
+impl Angles {
+    /// Turns queries or keys `[batch, heads, length, width]`.
+    fn turn(&self, x: &Tensor) -> Tensor {
+        let halves = x.chunk(2, -1);
+        let rotated = Tensor::cat(&[&-&halves[1], &halves[0]], -1);
+        x * &self.cos + rotated * &self.sin
     }
 }
 
@@ -72,101 +92,78 @@ pub(super) fn logits(
     rope: &Rope,
     tokens: &Tensor,
 ) -> Tensor {
-    head(config, parameters, &hidden(config, parameters, rope, tokens, None))
+    let length = tokens.size().get(1).copied().unwrap_or(0);
+    let longer;
+    let rope = if length <= rope.length() {
+        rope
+    } else {
+        longer = Rope::new(config, length, tokens.device());
+        &longer
+    };
+    let shared = config.heads / config.kv_heads;
+    let hidden = hidden(config, parameters, &rope.range(0, length), tokens, |_, query, key, value| {
+        let (key, value) = (repeated(key, shared), repeated(value, shared));
+        attend(&query, &key, &value, None, length > 1)
+    });
+    head(config, parameters, &hidden)
 }
 
-/// Logits `[batch, vocabulary]` of the token after `tokens`, which come after those of the cache, and join them.
-pub(super) fn next_logits(
-    config: &ModelConfig,
-    parameters: &[(String, Tensor)],
-    rope: &Rope,
-    tokens: &Tensor,
-    cache: &mut Cache,
+/// Keys or values of a head for each of the `shared` query heads that use it: so every device takes its fused attention.
+pub(super) fn repeated(t: Tensor, shared: i64) -> Tensor {
+    if shared == 1 { t } else { t.repeat_interleave_self_int(shared, 1, None) }
+}
+
+/// Softmax attention of `[batch, heads, length, width]`; `mask` says what each query may see.
+pub(super) fn attend(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    mask: Option<&Tensor>,
+    causal: bool,
 ) -> Tensor {
-    let hidden = hidden(config, parameters, rope, tokens, Some(cache));
-    head(config, parameters, &hidden.select(1, hidden.size()[1] - 1))
+    Tensor::scaled_dot_product_attention(query, key, value, mask, 0.0, causal, None, false)
 }
 
-fn head(config: &ModelConfig, parameters: &[(String, Tensor)], hidden: &Tensor) -> Tensor {
+/// Logits of hidden states `[..., width]`.
+pub(super) fn head(config: &ModelConfig, parameters: &[(String, Tensor)], hidden: &Tensor) -> Tensor {
     let last = 1 + (parameters.len() - 2) / PER_LAYER * PER_LAYER;
     let weight = |index: usize| &parameters[index].1;
     let normed = hidden.rms_norm([config.hidden_size], Some(weight(last)), config.norm_epsilon);
     normed.linear::<&Tensor>(if config.tied { weight(0) } else { weight(last + 1) }, None)
 }
 
-/// The residual stream after the last block, `[batch, length, width]`.
-fn hidden(
+/// The residual stream after the last block, `[batch, length, width]`, for token ids `[batch, length]`.
+///
+/// `attention` gets each layer's number, and its turned queries `[batch, heads, length, head width]`, turned keys and values
+/// `[batch, kv heads, length, head width]`; it gives what the queries see.
+pub(super) fn hidden(
     config: &ModelConfig,
     parameters: &[(String, Tensor)],
-    rope: &Rope,
+    angles: &Angles,
     tokens: &Tensor,
-    mut cache: Option<&mut Cache>,
+    mut attention: impl FnMut(usize, Tensor, Tensor, Tensor) -> Tensor,
 ) -> Tensor {
-    let before = cache.as_ref().map_or(0, |cache| cache.length()) as i64;
-    let length = before + tokens.size().get(1).copied().unwrap_or(0);
-    let longer;
-    let rope = if length <= config.sequence_length {
-        rope
-    } else {
-        longer = Rope::new(config, length, tokens.device());
-        &longer
-    };
     let weight = |index: usize| &parameters[index].1;
     let norm =
         |x: &Tensor, index: usize| x.rms_norm([config.hidden_size], Some(weight(index)), config.norm_epsilon);
+    let width = config.hidden_size / config.heads;
+    let (batch, length) = (tokens.size()[0], tokens.size()[1]);
     let mut x = Tensor::embedding(weight(0), tokens, -1, false, false);
     for layer in 0..(parameters.len() - 2) / PER_LAYER {
         let first = 1 + layer * PER_LAYER;
         let at = |offset: usize| weight(first + offset);
         let inner = norm(&x, first + 7);
-        let kept = cache.as_deref_mut().map(|cache| (cache, layer));
-        x = attention(config, [at(0), at(1), at(2), at(3)], rope, &inner, before, kept) + &x;
+        let split = |offset: usize, heads: i64| {
+            inner.linear::<&Tensor>(at(offset), None).view([batch, length, heads, width]).transpose(1, 2)
+        };
+        let query = angles.turn(&split(0, config.heads));
+        let key = angles.turn(&split(1, config.kv_heads));
+        let seen = attention(layer, query, key, split(2, config.kv_heads));
+        let mixed = seen.transpose(1, 2).reshape([batch, length, config.hidden_size]);
+        x = mixed.linear::<&Tensor>(at(3), None) + &x;
         let inner = norm(&x, first + 8);
         let gate = inner.linear::<&Tensor>(at(4), None).silu();
         x = (gate * inner.linear::<&Tensor>(at(5), None)).linear::<&Tensor>(at(6), None) + &x;
     }
     x
-}
-
-/// Causal grouped-query attention: `heads / kv_heads` query heads share a key and a value head. `before` tokens were read
-/// already, and are in the cache.
-fn attention(
-    config: &ModelConfig,
-    [q, k, v, o]: [&Tensor; 4],
-    rope: &Rope,
-    x: &Tensor,
-    before: i64,
-    kept: Option<(&mut Cache, usize)>,
-) -> Tensor {
-    let (batch, length) = (x.size()[0], x.size()[1]);
-    let width = config.hidden_size / config.heads;
-    let split = |w: &Tensor, heads: i64| {
-        x.linear::<&Tensor>(w, None).view([batch, length, heads, width]).transpose(1, 2)
-    };
-    let query = rope.turn(&split(q, config.heads), before, length);
-    let mut key = rope.turn(&split(k, config.kv_heads), before, length);
-    let mut value = split(v, config.kv_heads);
-    if let Some((cache, layer)) = kept {
-        if let Some((keys, values)) = cache.0.get(layer) {
-            (key, value) = (Tensor::cat(&[keys, &key], 2), Tensor::cat(&[values, &value], 2));
-        }
-        let both = (key.shallow_clone(), value.shallow_clone());
-        match cache.0.get_mut(layer) {
-            Some(place) => *place = both,
-            None => cache.0.push(both),
-        }
-    }
-    let shared = config.heads / config.kv_heads;
-    // Repeating keys and values lets every device take its fused attention.
-    let repeat = |t: Tensor| if shared == 1 { t } else { t.repeat_interleave_self_int(shared, 1, None) };
-    let (key, value) = (repeat(key), repeat(value));
-    // One token sees all that came before it; several after others need a mask of their own.
-    let mask = (before > 0 && length > 1).then(|| {
-        let all = Tensor::ones([length, before + length], (Kind::Bool, x.device()));
-        all.tril(before)
-    });
-    let causal = before == 0 && length > 1;
-    let mixed =
-        Tensor::scaled_dot_product_attention(&query, &key, &value, mask.as_ref(), 0.0, causal, None, false);
-    mixed.transpose(1, 2).reshape([batch, length, config.hidden_size]).linear::<&Tensor>(o, None)
 }

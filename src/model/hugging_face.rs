@@ -8,7 +8,8 @@ mod shards;
 pub use config::{config_json, parse_config};
 
 use super::{Llama, ModelError, bytes, parameter_shapes};
-use crate::manifest::ModelConfig;
+use crate::{manifest::ModelConfig, tokenizer::Tokenizer};
+use serde_json::json;
 use shards::{Plan, Sources, write_header};
 use std::{
     collections::BTreeMap,
@@ -25,6 +26,8 @@ pub const CONFIG_FILE: &str = "config.json";
 pub const MODEL_FILE: &str = "model.safetensors";
 /// The file that says which shard has which tensor.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
+/// The file that says how texts are generated and end.
+pub const GENERATION_FILE: &str = "generation_config.json";
 /// A configuration, index or header longer than this is not one.
 const MAX_JSON: u64 = 64 << 20;
 
@@ -134,28 +137,32 @@ pub fn import(folder: &Path, device: Device) -> Result<Llama, ModelError> {
 
 /// How a model is written.
 #[derive(Debug, Clone, Copy)]
-pub struct ExportOptions {
+pub struct ExportOptions<'a> {
     /// The type of the weights.
     pub dtype: Dtype,
     /// The most bytes of weights in one file; a tensor that is larger has a file of its own.
     pub shard_bytes: u64,
+    /// Whose files are written too, and whose tokens begin and end texts.
+    pub tokenizer: Option<&'a Tokenizer>,
+    /// Names and contents of other files, such as a model card.
+    pub others: &'a [(&'a str, String)],
 }
 
-impl Default for ExportOptions {
+impl Default for ExportOptions<'_> {
     fn default() -> Self {
-        Self { dtype: Dtype::F32, shard_bytes: 5 << 30 }
+        Self { dtype: Dtype::F32, shard_bytes: 5 << 30, tokenizer: None, others: &[] }
     }
 }
 
-/// Writes a model into a folder that does not exist or is empty; `told` hears the bytes of each tensor that is written.
-/// The folder appears whole or not at all. Returns the files of weights.
+/// Writes a model, its tokenizer and other files into a folder that does not exist or is empty; `told` hears the bytes of
+/// each tensor that is written. The folder appears whole or not at all. Returns the files of weights.
 ///
 /// # Errors
 /// [`ModelError::Disk`], also where the folder has something in it.
 pub fn export(
     model: &Llama,
     folder: &Path,
-    options: ExportOptions,
+    options: ExportOptions<'_>,
     mut told: impl FnMut(u64),
 ) -> Result<Vec<String>, ModelError> {
     let disk = |path: &Path| {
@@ -193,14 +200,23 @@ pub fn export(
         };
         write().map_err(failed)?;
     }
-    let mut texts = vec![(CONFIG_FILE, config_json(model.config(), options.dtype))];
-    texts.push(("generation_config.json", "{\n  \"_from_model_config\": true\n}\n".to_owned()));
-    if let Some(index) = plan.index() {
-        texts.push((INDEX_FILE, index));
-    }
-    for (name, text) in texts {
+    let tokenizer = options.tokenizer;
+    let ends = tokenizer.map(|t| (t.bos().map(|(id, _)| id), t.eos().map(|(id, _)| id))).unwrap_or_default();
+    let generation = json!({ "_from_model_config": true, "bos_token_id": ends.0, "eos_token_id": ends.1 });
+    let mut texts = vec![
+        (CONFIG_FILE, config_json(model.config(), options.dtype, ends)),
+        (GENERATION_FILE, format!("{generation:#}\n")),
+    ];
+    texts.extend(plan.index().map(|index| (INDEX_FILE, index)));
+    texts.extend(options.others.iter().cloned());
+    let tokenizer_files = tokenizer
+        .into_iter()
+        .flat_map(Tokenizer::files)
+        .map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
+    let texts = texts.iter().map(|(name, text)| (*name, text.as_bytes())).chain(tokenizer_files);
+    for (name, bytes) in texts {
         let path = beside.path().join(name);
-        crate::telemetry::files::write_atomic(&path, text.as_bytes()).map_err(disk(&path))?;
+        crate::telemetry::files::write_atomic(&path, bytes).map_err(disk(&path))?;
     }
     // An empty folder gives way to the whole one.
     if folder.is_dir() {
@@ -210,6 +226,29 @@ pub fn export(
     // It has another name now: there is nothing to remove.
     let _ = beside.keep();
     Ok(plan.files().map(|(file, _)| file.to_owned()).collect())
+}
+
+/// The tokens by which the texts of a folder's model end, by its `generation_config.json` or else its `config.json`.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn end_tokens(folder: &Path) -> Result<Vec<i64>, ModelError> {
+    for name in [GENERATION_FILE, CONFIG_FILE] {
+        let path = folder.join(name);
+        if !path.is_file() {
+            continue;
+        }
+        let value: serde_json::Value = serde_json::from_str(&read_text(&path)?)
+            .map_err(|e| ModelError::Format { path: path.display().to_string(), problem: e.to_string() })?;
+        let listed: Vec<i64> = match &value["eos_token_id"] {
+            serde_json::Value::Array(ids) => ids.iter().filter_map(serde_json::Value::as_i64).collect(),
+            id => id.as_i64().into_iter().collect(),
+        };
+        if !listed.is_empty() {
+            return Ok(listed);
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// A tensor's weights, little-endian.

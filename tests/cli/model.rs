@@ -4,7 +4,11 @@ use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 use tch::Device;
-use templar::{manifest::ManifestFile, model::Llama};
+use templar::{
+    manifest::ManifestFile,
+    model::{Llama, hugging_face},
+    tokenizer::Tokenizer,
+};
 
 struct Run {
     code: i32,
@@ -14,7 +18,7 @@ struct Run {
 
 fn model(folder: &Path, line: &str) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_templar"));
-    command.arg("model").args(line.split(' ')).current_dir(folder);
+    command.arg("model").args(line.split_whitespace()).current_dir(folder);
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Run { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
@@ -43,26 +47,55 @@ fn a_model_of_bytes_goes_on_with_a_text() {
         Llama::new(config, 42, Device::Cpu).save(&folder.path().join(name), &Default::default()).unwrap();
     };
     save(&config, "model.safetensors");
-    let run = |line: &str| model(folder.path(), &format!("generate model.safetensors --run local {line}"));
+    let run = |line: &str| {
+        model(
+            folder.path(),
+            &format!("generate --checkpoint model.safetensors --run local --ignore-end {line}"),
+        )
+    };
     let drawn = "--prompt fn --tokens 30 --temperature 1 --top-k 40 --top-p 0.9 --seed";
-    let first = run(&format!("{drawn} 1 --json")).json();
-    assert_eq!(
-        (&first["tokens"], &first["text"]),
-        (&30.into(), &run(&format!("{drawn} 1 --json")).json()["text"])
-    );
-    assert_ne!(first["text"], run(&format!("{drawn} 2 --json")).json()["text"]);
+    let text = |line: &str| run(&format!("{line} --json")).json()["texts"][0].clone();
+    let first = text(&format!("{drawn} 1"));
+    assert_eq!((&first["tokens"], &first["finish"]), (&30.into(), &"length".into()));
+    assert_eq!(first["text"], text(&format!("{drawn} 1"))["text"]);
+    assert_ne!(first["text"], text(&format!("{drawn} 2"))["text"]);
     // As it comes, and then a line's end.
     assert_eq!(run(&format!("{drawn} 1")).out, format!("{}\n", first["text"].as_str().unwrap()));
-    let likeliest = run("--prompt fn --tokens 5 --json").json()["text"].as_str().unwrap().to_owned();
-    assert!(run("--prompt fn --tokens 9 --json").json()["text"].as_str().unwrap().starts_with(&likeliest));
+    // Several at once are what each is alone.
+    let both = run("--prompt fn --prompt let --tokens 9 --json").json();
+    for (number, prompt) in ["fn", "let"].into_iter().enumerate() {
+        assert_eq!(both["texts"][number], text(&format!("--prompt {prompt} --tokens 9")));
+    }
+    let lines = run("--prompt fn --prompt let --tokens 9").out;
+    assert!(lines.starts_with("[1] ") && lines.contains("\n[2] "), "{lines}");
+    // A text ends before what it was told to end before.
+    let likeliest = text("--prompt fn --tokens 9");
+    let ids = likeliest["token_ids"].as_array().unwrap();
+    let printed: Vec<u8> = ids.iter().map(|id| id.as_u64().unwrap() as u8).collect();
+    if let Some(letter) = printed.iter().position(u8::is_ascii_alphanumeric) {
+        let ended = text(&format!("--prompt fn --tokens 9 --stop {}", char::from(printed[letter])));
+        assert_eq!((&ended["finish"], &ended["tokens"]), (&"stop".into(), &(letter + 1).into()));
+    }
     run("--prompt x --top-p 2").fails(2, "--top-p must be from 0 to 1");
     config.vocab_size = 300;
     fs::create_dir(folder.path().join("other")).unwrap();
     save(&config, "other/model.safetensors");
-    let described =
-        templar::model::hugging_face::config_json(&config, templar::model::hugging_face::Dtype::F32);
+    let described = hugging_face::config_json(&config, hugging_face::Dtype::F32, (None, None));
     fs::write(folder.path().join("other/config.json"), described).unwrap();
-    model(folder.path(), "generate other --prompt x").fails(7, "300 tokens are not bytes");
+    let other = |line: &str| model(folder.path(), &format!("generate --model other --prompt x {line}"));
+    other("").fails(7, "other comes without tokenizer.json");
+    // A tokenizer with more tokens than the model has weights for is another model's.
+    config.vocab_size = 200;
+    save(&config, "other/model.safetensors");
+    let described = hugging_face::config_json(&config, hugging_face::Dtype::F32, (None, None));
+    fs::write(folder.path().join("other/config.json"), described).unwrap();
+    fs::create_dir(folder.path().join("bytes")).unwrap();
+    for (name, content) in Tokenizer::bytes().unwrap().files() {
+        fs::write(folder.path().join("bytes").join(name), content).unwrap();
+    }
+    other("--tokenizer bytes").fails(7, "the tokenizer has 256 tokens, the model 200");
+    other("--tokenizer bytes --chat").fails(7, "do not belong together");
+    run("--prompt x --chat").fails(7, "its tokenizer has none");
 }
 
 #[test]
@@ -82,6 +115,9 @@ fn a_checkpoint_goes_out_and_comes_back() {
     assert_eq!(info["weights"]["F32"], 459_392);
     assert_eq!(run("info model.safetensors --run local --json").json()["model_hash"], hash);
     assert!(run("info two").out.starts_with("Llama of 459392 weights (459392 F32)\n"));
+    // The tokenizer of bytes comes along.
+    assert!(Tokenizer::open(&folder.path().join("one")).is_ok_and(|t| t.len() == 256));
+    assert_eq!((&info["tokens"], &info["ends"]), (&256.into(), &serde_json::json!([0])));
     let half = run("export two --out half --dtype bf16 --json").json();
     assert_eq!(
         (&half["bytes"], run("info half --json").json()["weights"]["BF16"].as_u64()),

@@ -17,3 +17,4 @@ mod reference;
 mod reference_codec;
 #[path = "../support.rs"]
 mod support;
+mod tokenizers;

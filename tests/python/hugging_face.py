@@ -3,7 +3,8 @@
 usage: hugging_face.py make FOLDER LIBTORCH     writes FOLDER/CASE for each case, and FOLDER/CASE.safetensors
        hugging_face.py load FOLDER LIBTORCH     loads FOLDER/export, writes FOLDER/loaded.safetensors
 
-CASE.safetensors and loaded.safetensors hold `tokens`, their `logits` and the 24 tokens that follow greedily, `greedy`.
+CASE.safetensors and loaded.safetensors hold `tokens`, their `logits` and the tokens that follow greedily, `greedy`: 24, or 200
+where the case is one of LONG.
 """
 
 import os
@@ -24,16 +25,25 @@ torch.manual_seed(5)
 TOKENS = (torch.arange(2 * 80).square() * 7).remainder(97).view(2, 80)
 
 
+LONG = ("grouped", "llama3", "loaded")
+
+
 def run(model, path):
     model = model.float().eval()
+    count = 200 if os.path.basename(path).removesuffix(".safetensors") in LONG else 24
     with torch.no_grad():
         logits = model(TOKENS).logits
         found = TOKENS[:1]
-        for _ in range(24):
+        for _ in range(count):
             # Without a cache: what follows depends on nothing but the tokens.
             following = model(found, use_cache=False).logits[:, -1].argmax(-1, keepdim=True)
             found = torch.cat([found, following], 1)
     greedy = found[:, TOKENS.shape[1]:].contiguous()
+    if count > 24:
+        mask = torch.ones_like(TOKENS[:1])
+        cached = model.generate(TOKENS[:1], attention_mask=mask, do_sample=False, max_new_tokens=count, eos_token_id=None,
+                                pad_token_id=0, use_cache=True)
+        assert torch.equal(cached, found), "transformers' own cache changes its tokens"
     save_file({"tokens": TOKENS.contiguous(), "logits": logits.contiguous(), "greedy": greedy}, path)
 
 

@@ -157,8 +157,8 @@ fn scaling(rope: &Map<String, Value>, positions: i64) -> Result<Option<RopeScali
     }
 }
 
-/// `config.json` of a model.
-pub fn config_json(config: &ModelConfig, dtype: Dtype) -> String {
+/// `config.json` of a model whose texts begin and end with these tokens.
+pub fn config_json(config: &ModelConfig, dtype: Dtype, (bos, eos): (Option<i64>, Option<i64>)) -> String {
     let scaling = match config.rope_scaling {
         None => Value::Null,
         Some(RopeScaling::Linear { factor }) => json!({ "rope_type": "linear", "factor": factor }),
@@ -182,6 +182,8 @@ pub fn config_json(config: &ModelConfig, dtype: Dtype) -> String {
         "architectures": ["LlamaForCausalLM"],
         "attention_bias": false,
         "attention_dropout": 0.0,
+        "bos_token_id": bos,
+        "eos_token_id": eos,
         "head_dim": config.hidden_size / config.heads.max(1),
         "hidden_act": "silu",
         "hidden_size": config.hidden_size,

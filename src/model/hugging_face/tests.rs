@@ -25,7 +25,8 @@ fn exported(shard_bytes: u64) -> (tempfile::TempDir, PathBuf, Llama) {
     let model = Llama::new(&config(), 7, Device::Cpu);
     let out = folder.path().join("out");
     let mut told = 0;
-    export(&model, &out, ExportOptions { dtype: Dtype::F32, shard_bytes }, |bytes| told += bytes).unwrap();
+    export(&model, &out, ExportOptions { shard_bytes, ..ExportOptions::default() }, |bytes| told += bytes)
+        .unwrap();
     assert_eq!(told, 4 * crate::model::parameter_count(&config()) as u64);
     (folder, out, model)
 }
@@ -58,13 +59,14 @@ fn every_scaling_survives_its_configuration() {
         None,
     ] {
         let config = ModelConfig { rope_scaling, tied: true, ..config() };
-        assert_eq!(parse_config(&config_json(&config, Dtype::Bf16)).unwrap(), config);
+        assert_eq!(parse_config(&config_json(&config, Dtype::Bf16, (Some(1), None))).unwrap(), config);
     }
 }
 
 #[test]
 fn what_is_no_llama_of_ours_is_named() {
-    let good: serde_json::Value = serde_json::from_str(&config_json(&config(), Dtype::F32)).unwrap();
+    let good: serde_json::Value =
+        serde_json::from_str(&config_json(&config(), Dtype::F32, (None, None))).unwrap();
     for (field, value, words) in [
         ("model_type", serde_json::json!("gpt2"), "GPT2LMHeadModel"),
         ("attention_bias", serde_json::json!(true), "attention has biases"),
