@@ -5,6 +5,7 @@ mod args;
 pub mod audit;
 pub mod chain;
 pub mod devchain;
+pub mod eval;
 pub mod failure;
 pub mod metagraph;
 pub mod model;

@@ -446,6 +446,14 @@ pub async fn pause(error: &NodeError) {
     tokio::time::sleep(POLL * 4).await;
 }
 
+/// Does work that takes long away from the runtime's own threads.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| Failure::new(Exit::Unexpected, format!("the work ended early: {e}")))?
+}
+
 /// Waits for Ctrl-C, a polite kill, or the end of standard input where that was asked for.
 pub async fn told_to_stop(exit_with_parent: bool) {
     let parent_gone = async {

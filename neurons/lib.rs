@@ -4,6 +4,7 @@
 mod cli;
 pub mod commands;
 mod context;
+mod evaluator;
 mod localnet;
 mod miner;
 mod validator;

@@ -22,6 +22,7 @@ pub mod chain;
 pub mod compress;
 pub mod data;
 pub mod device;
+pub mod eval;
 pub mod gauntlet;
 pub mod gradient;
 pub mod manifest;

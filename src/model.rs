@@ -9,6 +9,7 @@ mod forward;
 pub mod generate;
 pub mod hugging_face;
 mod initial;
+pub mod likelihood;
 mod shapes;
 
 pub use files::ModelError;

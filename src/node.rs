@@ -2,6 +2,7 @@
 //! replica of the model, following the leader's rounds, and judging ([`gather`], [`judge`]). [`Scores`] reads
 //! what a validator published of its judgement.
 
+mod checkpoint;
 mod clock;
 mod directory;
 mod error;
@@ -16,10 +17,11 @@ mod scores;
 mod view;
 pub mod window;
 
+pub use checkpoint::{fetch_checkpoint, newest_checkpoint};
 pub use clock::{Clock, now_ms};
 pub use directory::{BucketCache, Directory, Leader};
 pub use error::NodeError;
-pub use follow::{FollowOutcome, fetch_manifest, fetch_round, fetch_start, follow, restore};
+pub use follow::{FollowOutcome, fetch_manifest, fetch_round, fetch_start, fetch_start_of, follow, restore};
 pub use publish::{publish_checkpoint, publish_document};
 pub use replay::{fetch_round_object, replay_before};
 pub use replica::Replica;

@@ -1,13 +1,19 @@
 //! `templar model`: a model in and out of the form that Hugging Face's libraries use, and what it says.
 
+mod card;
 mod generate;
-mod source;
+pub mod source;
 
-use source::{Opened, Place};
+pub use generate::computing_on;
+use source::{Asked, Opened, Place};
 
-use crate::cli::{
-    Exit, Failure,
-    output::{print, print_json},
+use crate::{
+    cli::{
+        Failure,
+        output::{print, print_json},
+        scores::source::BucketArgs,
+    },
+    context,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -47,14 +53,19 @@ enum Verb {
 #[derive(Debug, clap::Args)]
 struct Source {
     /// A folder with config.json and safetensors, or a checkpoint's .safetensors file together with --run
-    #[arg(value_name = "PATH")]
-    model: PathBuf,
+    #[arg(value_name = "PATH", required_unless_present = "follow")]
+    model: Option<PathBuf>,
     /// The run that a checkpoint is of: a manifest file or a preset
     #[arg(long, value_name = "FILE|PRESET")]
     run: Option<String>,
     /// The folder of the tokenizer, where it is not the model's own
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
+    /// The newest checkpoint of the run of --netuid, from its leader's bucket
+    #[arg(long, conflicts_with_all = ["model", "run"])]
+    follow: bool,
+    #[command(flatten)]
+    at: BucketArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -70,6 +81,8 @@ struct Export {
     /// The most megabytes (1,000,000 bytes) of weights in one file
     #[arg(long, value_name = "MB", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..))]
     shard_mb: u64,
+    #[command(flatten)]
+    facts: card::FactArgs,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -99,32 +112,49 @@ struct Info {
 
 /// Runs the verb.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let work = move || match args.verb {
+    match args.verb {
         Verb::Export(args) => {
-            let opened = args.source.place().open(Device::Cpu)?;
-            let options = ExportOptions {
-                dtype: args.dtype,
-                shard_bytes: args.shard_mb * 1_000_000,
-                ..ExportOptions::default()
-            };
-            export(&opened, &args.out, options, args.json)
+            let facts = card::Facts::read(&args.facts)?;
+            let opened = args.source.open().await?;
+            context::blocking(move || {
+                let others = [("README.md", facts.card(&opened, args.dtype))];
+                let options = ExportOptions {
+                    dtype: args.dtype,
+                    shard_bytes: args.shard_mb * 1_000_000,
+                    others: &others,
+                    ..ExportOptions::default()
+                };
+                export(&opened, &args.out, options, args.json)
+            })
+            .await
         }
         Verb::Import(args) => {
-            let place = Place { path: args.model, run: None, tokenizer: None };
-            let options = ExportOptions { shard_bytes: u64::MAX, ..ExportOptions::default() };
-            export(&place.open(Device::Cpu)?, &args.out, options, args.json)
+            context::blocking(move || {
+                let place = Place { path: args.model, run: None, tokenizer: None };
+                let options = ExportOptions { shard_bytes: u64::MAX, ..ExportOptions::default() };
+                export(&place.open(Device::Cpu)?, &args.out, options, args.json)
+            })
+            .await
         }
-        Verb::Info(args) => info(&args),
-        Verb::Generate(args) => generate::run(&args),
-    };
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|e| Failure::new(Exit::Unexpected, format!("the model's work ended early: {e}")))?
+        Verb::Info(args) => {
+            let opened = args.source.open().await?;
+            context::blocking(move || info(&args, &opened)).await
+        }
+        Verb::Generate(args) => generate::run(args).await,
+    }
 }
 
 impl Source {
-    fn place(&self) -> Place {
-        let (run, tokenizer) = (self.run.clone(), self.tokenizer.clone());
-        Place { path: self.model.clone(), run, tokenizer }
+    async fn open(&self) -> Result<Opened, Failure> {
+        let asked = Asked {
+            model: self.model.clone(),
+            checkpoint: None,
+            run: self.run.clone(),
+            tokenizer: self.tokenizer.clone(),
+            follow: self.follow,
+            at: self.at.clone(),
+        };
+        asked.open(Device::Cpu).await
     }
 }
 
@@ -155,13 +185,11 @@ fn export(opened: &Opened, out: &Path, options: ExportOptions<'_>, json: bool) -
     ))
 }
 
-fn info(args: &Info) -> Result<(), Failure> {
-    let opened = args.source.place().open(Device::Cpu)?;
+fn info(args: &Info, opened: &Opened) -> Result<(), Failure> {
     let config = opened.model.config();
-    let weights = if args.source.model.is_dir() {
-        hugging_face::describe(&args.source.model)?.weights
-    } else {
-        BTreeMap::from([(Dtype::F32.name().to_owned(), parameter_count(config) as u64)])
+    let weights = match args.source.model.as_ref().filter(|path| path.is_dir()) {
+        Some(folder) => hugging_face::describe(folder)?.weights,
+        None => BTreeMap::from([(Dtype::F32.name().to_owned(), parameter_count(config) as u64)]),
     };
     let hash = hex::encode(opened.model.hash());
     let parameters = parameter_count(config);
@@ -169,6 +197,7 @@ fn info(args: &Info) -> Result<(), Failure> {
         return print_json(&json!({
             "config": config, "parameters": parameters, "weights": weights, "model_hash": hash,
             "tokens": opened.tokenizer.as_ref().map(Tokenizer::len), "ends": opened.ends,
+            "window": opened.window(),
         }));
     }
     let types: Vec<String> = weights.iter().map(|(dtype, count)| format!("{count} {dtype}")).collect();

@@ -3,8 +3,8 @@
 
 use super::finish;
 use crate::{
-    cli::{Exit, Failure, audit, model, sim},
-    localnet, miner, validator,
+    cli::{Exit, Failure, audit, eval, model, sim},
+    evaluator, localnet, miner, validator,
 };
 use clap::Subcommand;
 use std::{path::PathBuf, process::ExitCode};
@@ -25,8 +25,12 @@ pub enum NodeVerb {
     Sim(sim::Args),
     /// Repeat what a validator did and name the first difference
     Audit(audit::Args),
-    /// Export, import and describe models in Hugging Face's form
+    /// Export, import, describe and ask models in Hugging Face's form
     Model(model::Args),
+    /// Evaluate a model by the questions that the field asks
+    Eval(eval::Args),
+    /// Follow a run and evaluate its checkpoints
+    Evaluator(evaluator::Args),
 }
 
 /// Runs a verb that computes, to its end. Only `templar-node` may refer to this: it is what needs libtorch.
@@ -39,6 +43,8 @@ pub fn run(verb: NodeVerb) -> ExitCode {
             NodeVerb::Sim(args) => sim::run(args).await,
             NodeVerb::Audit(args) => audit::run(args).await,
             NodeVerb::Model(args) => model::run(args).await,
+            NodeVerb::Eval(args) => eval::run(args).await,
+            NodeVerb::Evaluator(args) => evaluator::run(args).await,
         }
     })
 }

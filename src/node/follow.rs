@@ -55,11 +55,21 @@ pub async fn fetch_manifest(directory: &Directory, netuid: u16) -> Result<Option
 
 /// Where the run began, by the leader's word; refuses a leader that runs another manifest.
 pub async fn fetch_start(identity: &Identity, directory: &Directory) -> Result<Option<RunStart>, NodeError> {
-    let Leader { hotkey: leader, store, run: committed } = directory.led(identity.netuid)?;
-    if committed != identity.manifest.hash() {
-        return Err(NodeError::OtherRun { theirs: hex::encode(committed), ours: identity.run() });
+    fetch_start_of(directory, identity.netuid, &identity.manifest).await
+}
+
+/// [`fetch_start`], for those who are no node of the run.
+pub async fn fetch_start_of(
+    directory: &Directory,
+    netuid: u16,
+    manifest: &ManifestFile,
+) -> Result<Option<RunStart>, NodeError> {
+    let Leader { hotkey: leader, store, run: committed } = directory.led(netuid)?;
+    let ours = manifest.hash();
+    if committed != ours {
+        return Err(NodeError::OtherRun { theirs: hex::encode(committed), ours: hex::encode(ours) });
     }
-    document(store, &identity.keys().start(), leader).await
+    document(store, &RunKeys::new(hex::encode(&ours[..8])).start(), leader).await
 }
 
 /// Loads the leader's newest checkpoint where it is ahead of the replica. A damaged one is left alone:

@@ -122,7 +122,7 @@ impl Replica {
 }
 
 /// A file that is gone when it is dropped.
-fn temporary(bytes: &[u8]) -> Result<tempfile::NamedTempFile, NodeError> {
+pub(super) fn temporary(bytes: &[u8]) -> Result<tempfile::NamedTempFile, NodeError> {
     let folder = std::env::temp_dir();
     let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(|source| own_file(&folder, source))?;
     file.write_all(bytes).map_err(|source| own_file(file.path(), source))?;

@@ -10,28 +10,33 @@ use templar::{
     tokenizer::Tokenizer,
 };
 
-struct Run {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Run {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 fn model(folder: &Path, line: &str) -> Run {
+    model_in(folder, "model", line)
+}
+
+/// Runs a verb in a folder.
+pub fn model_in(folder: &Path, verb: &str, line: &str) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_templar"));
-    command.arg("model").args(line.split_whitespace()).current_dir(folder);
+    command.arg(verb).args(line.split_whitespace()).current_dir(folder);
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Run { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
 }
 
 impl Run {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         assert_eq!(self.code, 0, "{}", self.err);
         serde_json::from_str(&self.out).unwrap()
     }
 
     #[track_caller]
-    fn fails(&self, code: i32, words: &str) {
+    pub fn fails(&self, code: i32, words: &str) {
         assert_eq!((self.code, self.out.as_str()), (code, ""), "{}", self.err);
         assert!(self.err.contains("error: ") && self.err.contains("hint: "), "{}", self.err);
         assert!(self.err.contains(words), "{words:?} is not in {}", self.err);
@@ -128,7 +133,7 @@ fn a_checkpoint_goes_out_and_comes_back() {
     run("export two --out one").fails(7, "the folder is not empty");
     run("info nowhere").fails(2, "does not say what model it is");
     run("export model.safetensors --run templar-1 --out three").fails(7, "does not hold this model");
-    run("export two --out three --dtype f64").fails_as_usage();
+    run("export two --out three --dtype f64").fails_as_usage("write f32, bf16 or f16");
     let shard = folder.path().join("one").join(out["files"][0].as_str().unwrap());
     let bytes = fs::read(&shard).unwrap();
     fs::write(&shard, &bytes[..bytes.len() / 2]).unwrap();
@@ -141,8 +146,8 @@ fn a_checkpoint_goes_out_and_comes_back() {
 impl Run {
     /// clap's own words, which come with its usage instead of a hint.
     #[track_caller]
-    fn fails_as_usage(&self) {
+    pub fn fails_as_usage(&self, words: &str) {
         assert_eq!(self.code, 2, "{}", self.err);
-        assert!(self.err.contains("write f32, bf16 or f16"), "{}", self.err);
+        assert!(self.err.contains(words), "{words:?} is not in {}", self.err);
     }
 }

@@ -180,6 +180,7 @@ fn an_honest_validator_passes_its_audit_and_a_single_bit_is_found() {
     assert_eq!(outcomes, ["same", "no_log", "no_log", "no_log", "no_log", "no_log"]);
 
     why_and_export(&kept, &log, last);
+    its_checkpoints_are_taken_without_a_wallet(&kept, first, last);
     a_flipped_bit_is_found(&kept, last);
     weights_that_were_not_earned_are_found(&kept, last);
 }
@@ -218,6 +219,62 @@ fn why_and_export(kept: &Kept, log: &str, last: u64) {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.starts_with("6 records of 2 windows"), "{said}");
     assert!(fs::read(table).unwrap().starts_with(b"PAR1"));
+}
+
+fn its_checkpoints_are_taken_without_a_wallet(kept: &Kept, first: u64, last: u64) {
+    let path = |name: &str| kept.dir.join(name).to_str().unwrap().to_owned();
+    let out = |output: Output| {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let report = kept.dir.join("report.json");
+    let hashes: Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
+    let exported = out(kept.templar(&[
+        "model",
+        "export",
+        "--follow",
+        "--json",
+        "--out",
+        &path("model"),
+        "--report",
+        report.to_str().unwrap(),
+    ]));
+    let exported: Value = serde_json::from_str(&exported).unwrap();
+    let info = out(kept.templar(&["model", "info", "--follow", "--json"]));
+    let info: Value = serde_json::from_str(&info).unwrap();
+    assert_eq!(info["model_hash"], exported["model_hash"]);
+    let window = info["window"].as_u64().unwrap();
+    assert!((first..=last).contains(&window), "{window}");
+    if window == last {
+        assert!(hashes["model_hash"].as_object().unwrap().values().any(|hash| *hash == info["model_hash"]));
+    }
+    let card = fs::read_to_string(kept.dir.join("model/README.md")).unwrap();
+    assert!(
+        card.contains(&format!("| last window | {window} |")) && card.contains("## Held-out loss"),
+        "{card}"
+    );
+
+    let text = path("own.txt");
+    fs::write(&text, "fn main() {\n    println!(\"a text of one's own\");\n}\n").unwrap();
+    let evaluator = ["evaluator", "--count=1", "--device=cpu", "--text", &text, "--out", &path("evaluation")]
+        .map(str::to_owned);
+    let evaluator = evaluator.iter().map(String::as_str).collect::<Vec<_>>();
+    let table = out(kept.templar(&evaluator));
+    assert!(table.starts_with(&format!("window {window}\n")) && table.contains("own.txt"), "{table}");
+    // The same by name, and better than a model that learned nothing.
+    let model = path("model");
+    let eval = Command::new(env!("CARGO_BIN_EXE_templar"))
+        .args(["eval", "--json", "--device=cpu", "--model", &model, "--text", &text])
+        .output()
+        .unwrap();
+    let eval: Value = serde_json::from_str(&out(eval)).unwrap();
+    let bits = eval["texts"]["own.txt"]["bits_per_byte"].as_f64().unwrap();
+    assert!(bits < 7.0, "{bits}");
+    let line = fs::read_to_string(kept.dir.join("evaluation/history.jsonl")).unwrap();
+    let line: Value = serde_json::from_str(line.trim()).unwrap();
+    assert_eq!((&line["window"], &line["model"]), (&window.into(), &info["model_hash"]));
+    assert!((line["values"]["own.txt bits_per_byte"][0].as_f64().unwrap() - bits).abs() < 1e-6);
+    assert!(kept.dir.join(format!("evaluation/window-{window}.json")).is_file());
 }
 
 fn a_flipped_bit_is_found(kept: &Kept, window: u64) {

@@ -9,6 +9,7 @@
 
 mod data;
 mod data_reference;
+mod eval;
 mod gradient;
 mod hugging_face;
 mod learning;
@@ -17,4 +18,5 @@ mod reference;
 mod reference_codec;
 #[path = "../support.rs"]
 mod support;
+mod tasks;
 mod tokenizers;

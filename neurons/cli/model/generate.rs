@@ -1,9 +1,12 @@
 //! `templar model generate`: what a model goes on with.
 
 use super::source::{Asked, Opened};
-use crate::cli::{
-    Exit, Failure,
-    output::{print, print_json},
+use crate::{
+    cli::{
+        Exit, Failure,
+        output::{print, print_json},
+    },
+    context,
 };
 use serde_json::json;
 use std::time::Instant;
@@ -61,7 +64,7 @@ pub struct Args {
 }
 
 /// Runs the verb.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub async fn run(args: Args) -> Result<(), Failure> {
     let usage = |message: &str, hint: &str| Err(Failure::new(Exit::Usage, message).hint(hint));
     if !args.chat && args.prompt.iter().any(String::is_empty) {
         return usage("there is no text to go on with", "give one with --prompt");
@@ -74,12 +77,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         );
     }
     let device = computing_on(&args.device, args.threads)?;
-    let opened = args.asked.place()?.open(device)?;
+    let opened = args.asked.open(device).await?;
+    context::blocking(move || generate(&args, &opened)).await
+}
+
+fn generate(args: &Args, opened: &Opened) -> Result<(), Failure> {
     let tokenizer = opened.tokenizer()?;
     let prompts =
         args.prompt.iter().map(|text| prompt(tokenizer, text, args)).collect::<Result<Vec<_>, _>>()?;
     let started = Instant::now();
-    let texts = write(args, &opened, tokenizer, &prompts)?;
+    let texts = write(args, opened, tokenizer, &prompts)?;
     if args.json {
         let seconds = started.elapsed().as_secs_f64();
         let written: Vec<_> = args

@@ -1,7 +1,10 @@
 //! Where a model is, and what opens it: its weights, its tokenizer, the tokens that end its texts.
 
 use crate::{
-    cli::{Exit, Failure},
+    cli::{
+        Exit, Failure,
+        scores::source::{BucketArgs, Subnet},
+    },
     context,
 };
 use std::path::{Path, PathBuf};
@@ -12,7 +15,10 @@ use templar::{
         Llama,
         hugging_face::{self, CONFIG_FILE},
     },
+    node::{self, Directory},
+    round::{CheckpointRecord, RunStart},
     tokenizer::{TOKENIZER_FILE, Tokenizer},
+    window::Window,
 };
 
 /// What runs that train on bytes call their tokenizer.
@@ -28,8 +34,21 @@ pub struct Opened {
     pub tokenizer: Option<Tokenizer>,
     /// Tokens that end a text.
     pub ends: Vec<i64>,
-    /// What it is called: the folder's or the file's name.
+    /// What it is called: the folder's, the file's or the run's name.
     pub name: String,
+    /// Where in a run it is.
+    pub origin: Option<Origin>,
+}
+
+/// The run that a model is of.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The run.
+    pub manifest: ManifestFile,
+    /// Its checkpoint, where it was read from the run itself.
+    pub checkpoint: Option<CheckpointRecord>,
+    /// Where the run began, where it was read from the run itself.
+    pub start: Option<RunStart>,
 }
 
 /// A model's place, however it was named.
@@ -45,10 +64,10 @@ pub struct Place {
 #[group(skip)]
 pub struct Asked {
     /// A folder with config.json and safetensors
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["checkpoint", "run"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["checkpoint", "run", "follow"])]
     pub model: Option<PathBuf>,
     /// A checkpoint's .safetensors file, together with --run
-    #[arg(long, value_name = "FILE", requires = "run")]
+    #[arg(long, value_name = "FILE", requires = "run", conflicts_with = "follow")]
     pub checkpoint: Option<PathBuf>,
     /// The run that a checkpoint is of: a manifest file or a preset
     #[arg(long, value_name = "FILE|PRESET")]
@@ -56,14 +75,29 @@ pub struct Asked {
     /// The folder of the tokenizer, where it is not the model's own
     #[arg(long, value_name = "DIR")]
     pub tokenizer: Option<PathBuf>,
+    /// The newest checkpoint of the run of --netuid, from its leader's bucket
+    #[arg(long)]
+    pub follow: bool,
+    #[command(flatten)]
+    pub at: BucketArgs,
 }
 
 impl Asked {
+    /// Opens the model.
+    pub async fn open(&self, device: Device) -> Result<Opened, Failure> {
+        if self.follow {
+            let mut followed = Followed::open(&self.at, self.tokenizer.clone()).await?;
+            return followed.newest(device).await?.ok_or_else(|| followed.nothing_yet());
+        }
+        let place = self.place()?;
+        context::blocking(move || place.open(device)).await
+    }
+
     /// Where the model is.
     pub fn place(&self) -> Result<Place, Failure> {
         let Some(path) = self.model.as_ref().or(self.checkpoint.as_ref()) else {
             return Err(Failure::new(Exit::Usage, "there is no model to ask")
-                .hint("name a folder with --model, or a checkpoint with --checkpoint and --run"));
+                .hint("name a folder with --model, a checkpoint with --checkpoint and --run, or a run with --follow"));
         };
         Ok(Place { path: path.clone(), run: self.run.clone(), tokenizer: self.tokenizer.clone() })
     }
@@ -87,7 +121,8 @@ impl Place {
         if ends.is_empty() {
             ends.extend(tokenizer.as_ref().and_then(Tokenizer::eos).map(|(id, _)| id));
         }
-        Ok(Opened { model, tokenizer, ends, name })
+        let origin = run.map(|manifest| Origin { manifest, checkpoint: None, start: None });
+        Ok(Opened { model, tokenizer, ends, name, origin })
     }
 
     fn tokenizer(&self, vocabulary: i64, run: Option<&ManifestFile>) -> Result<Option<Tokenizer>, Failure> {
@@ -119,6 +154,11 @@ impl Place {
 }
 
 impl Opened {
+    /// The last window of the run that the model contains, where that is known.
+    pub fn window(&self) -> Option<Window> {
+        Some(self.origin.as_ref()?.checkpoint.as_ref()?.window)
+    }
+
     /// The tokenizer, without which the model can be neither asked nor evaluated.
     pub fn tokenizer(&self) -> Result<&Tokenizer, Failure> {
         self.tokenizer.as_ref().ok_or_else(|| no_tokenizer(Path::new(&self.name)))
@@ -128,4 +168,73 @@ impl Opened {
 fn no_tokenizer(name: &Path) -> Failure {
     Failure::new(Exit::Data, format!("{} comes without {TOKENIZER_FILE}", name.display()))
         .hint("name a folder that has one with --tokenizer")
+}
+
+/// A run whose checkpoints are taken from its leader's bucket, without keys of one's own.
+pub struct Followed {
+    subnet: Subnet,
+    manifest: ManifestFile,
+    start: Option<RunStart>,
+    tokenizer: Option<PathBuf>,
+    /// The hash of the model that was taken last.
+    taken: Option<String>,
+}
+
+impl Followed {
+    /// Finds the run.
+    pub async fn open(at: &BucketArgs, tokenizer: Option<PathBuf>) -> Result<Self, Failure> {
+        let subnet = at.open().await?;
+        let manifest = node::fetch_manifest(&subnet.directory, subnet.netuid).await?;
+        let manifest = manifest.ok_or_else(|| {
+            Failure::new(Exit::Data, "the leader has not published the run's manifest")
+                .hint("wait until it has; a run begins with it")
+        })?;
+        let start = node::fetch_start_of(&subnet.directory, subnet.netuid, &manifest).await?;
+        Ok(Self { subnet, manifest, start, tokenizer, taken: None })
+    }
+
+    /// The run's manifest.
+    pub fn manifest(&self) -> &ManifestFile {
+        &self.manifest
+    }
+
+    /// Where the run began, once the leader has said it.
+    pub fn start(&self) -> Option<&RunStart> {
+        self.start.as_ref()
+    }
+
+    /// The newest checkpoint, if it is another than the one that was taken last.
+    pub async fn newest(&mut self, device: Device) -> Result<Option<Opened>, Failure> {
+        let Subnet { chain, netuid, buckets, directory } = &mut self.subnet;
+        // Who leads may have changed.
+        *directory = Directory::read(chain.as_ref(), *netuid, buckets).await?;
+        let Some(record) = node::newest_checkpoint(directory, *netuid, &self.manifest).await? else {
+            return Ok(None);
+        };
+        if self.taken.as_ref() == Some(&record.model) {
+            return Ok(None);
+        }
+        let model = node::fetch_checkpoint(directory, *netuid, &self.manifest, &record, device).await?;
+        let tokenizer = match &self.tokenizer {
+            Some(folder) => Some(Tokenizer::open(folder)?),
+            None if self.manifest.parsed.data.tokenizer == BYTES => Some(Tokenizer::bytes()?),
+            None => None,
+        };
+        if let Some(tokenizer) = &tokenizer {
+            tokenizer.check(model.config().vocab_size)?;
+        }
+        let ends = tokenizer.as_ref().and_then(Tokenizer::eos).map(|(id, _)| id).into_iter().collect();
+        self.taken = Some(record.model.clone());
+        let name = self.manifest.parsed.name.clone();
+        let (manifest, start) = (self.manifest.clone(), self.start.clone());
+        let origin = Some(Origin { manifest, checkpoint: Some(record), start });
+        Ok(Some(Opened { model, tokenizer, ends, name, origin }))
+    }
+
+    /// What to say where there is no checkpoint.
+    pub fn nothing_yet(&self) -> Failure {
+        let every = self.manifest.parsed.checkpoint.every_windows;
+        Failure::new(Exit::Data, format!("the run {} has no checkpoint yet", self.manifest.parsed.name))
+            .hint(format!("its leader saves one every {every} windows: try again later"))
+    }
 }
