@@ -74,6 +74,16 @@ impl Llama {
         forward::logits(&self.config, &self.parameters, &self.rope, tokens)
     }
 
+    /// Logits of what follows each token of a text, without gradients: one list for each token.
+    pub fn next_logits(&self, tokens: &[i64]) -> Vec<Vec<f32>> {
+        if tokens.is_empty() {
+            return Vec::new();
+        }
+        let tokens = Tensor::from_slice(tokens).view([1, -1]).to_device(self.device);
+        let logits = tch::no_grad(|| self.logits(&tokens));
+        floats(&logits).chunks(self.config.vocab_size as usize).map(<[f32]>::to_vec).collect()
+    }
+
     /// Mean cross-entropy in nats of each sequence, `[batch]`, for token ids `[batch, length + 1]` (int64):
     /// every token but the first is predicted from those before it.
     pub fn losses(&self, tokens: &Tensor) -> Tensor {

@@ -2,6 +2,7 @@
 
 mod card;
 mod generate;
+mod serve;
 pub mod source;
 
 pub use generate::computing_on;
@@ -47,6 +48,8 @@ enum Verb {
     Info(Info),
     /// Go on with a text, token after token
     Generate(generate::Args),
+    /// Answer OpenAI's clients: completions and conversations, as they come
+    Serve(serve::Args),
 }
 
 /// Where a model is.
@@ -141,6 +144,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
             context::blocking(move || info(&args, &opened)).await
         }
         Verb::Generate(args) => generate::run(args).await,
+        Verb::Serve(args) => serve::run(args).await,
     }
 }
 

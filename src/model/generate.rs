@@ -82,10 +82,16 @@ impl<'a> Engine<'a> {
 
     /// Goes on with each text by one token.
     pub fn step(&mut self) -> Vec<(u64, i64)> {
+        self.step_with(|_, _, _| ())
+    }
+
+    /// [`Self::step`]; `seen` is shown each text's logits and the token that was chosen by them.
+    pub fn step_with(&mut self, mut seen: impl FnMut(u64, &[f32], i64)) -> Vec<(u64, i64)> {
         self.read();
         let choose_next = |row: &mut Row| {
             let logits = row.logits.take().unwrap_or_default();
             let token = choose(&logits, &row.sampling, &mut row.rng) as i64;
+            seen(row.id, &logits, token);
             row.tokens.push(token);
             (row.id, token)
         };

@@ -12,6 +12,7 @@ mod help;
 mod house;
 mod model;
 mod outputs;
+mod serve;
 #[path = "../support.rs"]
 mod support;
 mod verbs;

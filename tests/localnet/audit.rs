@@ -4,7 +4,8 @@
 use serde_json::Value;
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
@@ -275,6 +276,23 @@ fn its_checkpoints_are_taken_without_a_wallet(kept: &Kept, first: u64, last: u64
     assert_eq!((&line["window"], &line["model"]), (&window.into(), &info["model_hash"]));
     assert!((line["values"]["own.txt bits_per_byte"][0].as_f64().unwrap() - bits).abs() < 1e-6);
     assert!(kept.dir.join(format!("evaluation/window-{window}.json")).is_file());
+
+    let mut server = Command::new(env!("CARGO_BIN_EXE_templar"))
+        .args(["model", "serve", "--follow", "--listen=127.0.0.1:0", "--netuid=3"])
+        .args(["--network", &kept.network, "--bucket-endpoint", &kept.endpoint])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let address = said.trim().trim_start_matches("listening on http://").trim_end_matches("/v1").to_owned();
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut health = String::new();
+    stream.read_to_string(&mut health).unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(health.contains(&format!("\"window\":{window}")), "{health}");
 }
 
 fn a_flipped_bit_is_found(kept: &Kept, window: u64) {
