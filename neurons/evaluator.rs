@@ -54,7 +54,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 }
 
 async fn evaluate(args: &Args) -> Result<(), Failure> {
-    let questions = Arc::new(Questions::read(&args.questions)?);
+    let questions = Arc::new(Questions::read(&args.questions).await?);
     let device = computing_on(&args.questions.device, args.questions.threads)?;
     fs::create_dir_all(&args.out).map_err(|e| {
         Failure::new(Exit::Storage, format!("cannot write {}: {e}", args.out.display()))

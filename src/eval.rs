@@ -16,7 +16,7 @@ mod text;
 pub use data::Folder;
 pub use report::{harness_json, sample_lines, table_rows};
 pub use statistics::{Estimate, pooled};
-pub use task::{Group, Metric, Task, expand};
+pub use task::{Dataset, Group, Metric, Task, expand};
 
 use crate::{
     model::{

@@ -25,6 +25,7 @@ pub mod device;
 pub mod eval;
 pub mod gauntlet;
 pub mod gradient;
+pub mod hub;
 pub mod manifest;
 pub mod model;
 pub mod node;

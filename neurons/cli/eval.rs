@@ -12,15 +12,18 @@ use crate::context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
+use tempfile::TempDir;
 use templar::{
     eval::{
         self, EvalError, Folder, Group, Options, Outcome, Task, TextOutcome,
         history::{self, Point},
     },
+    hub::{Hub, PREFIX, Repo},
     model::parameter_count,
     telemetry::files::{replace, write_atomic},
 };
@@ -50,8 +53,9 @@ pub struct QuestionArgs {
     /// mmlu_SUBJECT
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', required_unless_present = "text")]
     tasks: Vec<String>,
-    /// The folder with the tasks' files: TASK/SPLIT.jsonl or .parquet, or a copy of each dataset's repository
-    #[arg(long, value_name = "DIR", env = "TEMPLAR_TASK_DATA")]
+    /// The folder with the tasks' files: TASK/SPLIT.jsonl or .parquet, or a copy of each dataset's repository; `hf:` fetches
+    /// them from the Hub
+    #[arg(long, value_name = "DIR|hf:", env = "TEMPLAR_TASK_DATA")]
     task_data: Option<PathBuf>,
     /// Text of one's own, whose perplexity and bits per byte are measured; may be given several times
     #[arg(long, value_name = "FILE")]
@@ -89,7 +93,7 @@ pub struct Evaluated {
 
 /// Runs the verb.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let questions = Questions::read(&args.questions)?;
+    let questions = Questions::read(&args.questions).await?;
     let device = computing_on(&args.questions.device, args.questions.threads)?;
     let opened = args.asked.open(device).await?;
     context::blocking(move || {
@@ -110,6 +114,8 @@ pub struct Questions {
     tasks: Vec<Task>,
     groups: Vec<Group>,
     folder: Option<Folder>,
+    /// Links to what was fetched from the Hub; gone with this.
+    _fetched: Option<TempDir>,
     texts: Vec<(String, String)>,
     shots: usize,
     limit: Option<usize>,
@@ -118,17 +124,25 @@ pub struct Questions {
 
 impl Questions {
     /// Finds out what is asked, before a model is opened.
-    pub fn read(args: &QuestionArgs) -> Result<Self, Failure> {
+    pub async fn read(args: &QuestionArgs) -> Result<Self, Failure> {
         let (tasks, groups) = eval::expand(&args.tasks)?;
         if !tasks.is_empty() && args.task_data.is_none() {
             return Err(Failure::new(Exit::Usage, "nothing says where the tasks' files are")
                 .hint("name their folder with --task-data"));
         }
         let texts = args.text.iter().map(|path| read_text(path)).collect::<Result<_, _>>()?;
+        let (folder, fetched) = match &args.task_data {
+            Some(from) if from.as_os_str() == PREFIX => {
+                let fetched = fetch(&tasks, args.num_fewshot > 0).await?;
+                (Some(Folder::new(fetched.path())), Some(fetched))
+            }
+            from => (from.clone().map(Folder::new), None),
+        };
         Ok(Self {
             tasks,
             groups,
-            folder: args.task_data.clone().map(Folder::new),
+            folder,
+            _fetched: fetched,
             texts,
             shots: args.num_fewshot,
             limit: args.limit.map(|limit| limit as usize),
@@ -166,6 +180,35 @@ impl Questions {
         let seconds = started.elapsed().as_secs_f64();
         Ok(Evaluated { outcomes, groups: self.groups.clone(), texts, seconds })
     }
+}
+
+/// Fetches the tasks' rows from the Hub, in the form into which it converts every dataset. Returns a folder with a link to
+/// each dataset, called as its repository.
+async fn fetch(tasks: &[Task], examples: bool) -> Result<TempDir, Failure> {
+    let place = tempfile::tempdir().map_err(|e| storage(Path::new("a folder for the tasks"), e))?;
+    let hub = Hub::from_env(|name| std::env::var(name).ok())?;
+    let mut datasets: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for task in tasks {
+        let dataset = task.dataset();
+        let config = if dataset.config.is_empty() { "default" } else { &dataset.config };
+        let splits = [Some(task.split()), examples.then(|| task.example_split())];
+        let wanted = splits.into_iter().flatten().map(|split| format!("{config}/{split}/"));
+        datasets.entry(dataset.path).or_default().extend(wanted);
+    }
+    for (path, wanted) in datasets {
+        let repo = Repo::dataset_as_parquet(path)?;
+        let snapshot = hub.snapshot(&repo).await?;
+        let is_wanted = |name: &str| wanted.iter().any(|folder| name.starts_with(folder.as_str()));
+        let bar = ProgressBar::new(snapshot.bytes(is_wanted)).with_message(path.to_owned());
+        let folder = hub.fetch(&snapshot, is_wanted, |come| bar.inc(come)).await?;
+        bar.finish_and_clear();
+        let link = place.path().join(path.rsplit('/').next().unwrap_or(path));
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(&folder, &link).map_err(|e| storage(&link, e))?;
+        #[cfg(not(unix))]
+        std::os::windows::fs::symlink_dir(&folder, &link).map_err(|e| storage(&link, e))?;
+    }
+    Ok(place)
 }
 
 fn read_text(path: &Path) -> Result<(String, String), Failure> {

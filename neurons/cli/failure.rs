@@ -12,6 +12,7 @@ use templar::{
     data::DataError,
     device::DeviceError,
     eval::EvalError,
+    hub::HubError,
     manifest::ManifestError,
     model::ModelError,
     node::{NodeError, ScoresError},
@@ -156,6 +157,18 @@ hinted! {
 impl Reported for ModelError {
     fn to_failure(&self) -> Failure {
         Failure::from_error(Exit::Data, self).hint(self.hint())
+    }
+}
+
+impl Reported for HubError {
+    fn to_failure(&self) -> Failure {
+        let exit = match self {
+            Self::Name(_) | Self::Endpoint(_) | Self::ClearText(_) | Self::NoToken => Exit::Usage,
+            Self::Disk { .. } => Exit::Storage,
+            Self::WrongHash { .. } => Exit::Data,
+            _ => Exit::Network,
+        };
+        Failure::from_error(exit, self).hint(self.hint())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod card;
 mod generate;
+mod hub;
 mod serve;
 pub mod source;
 
@@ -24,6 +25,7 @@ use std::{
 };
 use tch::Device;
 use templar::{
+    hub::Repo,
     model::{
         hugging_face::{self, Dtype, ExportOptions},
         parameter_count,
@@ -42,7 +44,7 @@ pub struct Args {
 enum Verb {
     /// Write a model as `AutoModelForCausalLM.from_pretrained` loads it
     Export(Export),
-    /// Read a Llama of a local folder and write it as a checkpoint of float32 weights
+    /// Read a Llama of a folder or the Hub and write it as a checkpoint of float32 weights
     Import(Import),
     /// Show shape, weights and hash of a model
     Info(Info),
@@ -84,6 +86,10 @@ struct Export {
     /// The most megabytes (1,000,000 bytes) of weights in one file
     #[arg(long, value_name = "MB", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..))]
     shard_mb: u64,
+    /// Put what was written into this repository of the Hub, hf:OWNER/NAME; HF_TOKEN or the file of Hugging Face's own tool
+    /// has the token
+    #[arg(long, value_name = "hf:OWNER/NAME")]
+    push: Option<Repo>,
     #[command(flatten)]
     facts: card::FactArgs,
     /// Print one JSON document
@@ -93,8 +99,8 @@ struct Export {
 
 #[derive(Debug, clap::Args)]
 struct Import {
-    /// A folder with config.json and safetensors, in one file or in shards
-    #[arg(value_name = "DIR")]
+    /// A folder with config.json and safetensors, in one file or in shards, or a repository of the Hub
+    #[arg(value_name = "DIR|hf:OWNER/NAME")]
     model: PathBuf,
     /// The folder to write; it must not exist or be empty
     #[arg(long, value_name = "DIR")]
@@ -119,7 +125,10 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         Verb::Export(args) => {
             let facts = card::Facts::read(&args.facts)?;
             let opened = args.source.open().await?;
-            context::blocking(move || {
+            let (out, push, json) = (args.out.clone(), args.push.clone(), args.json);
+            let window = opened.window().map_or_else(String::new, |window| format!(", window {window}"));
+            let message = format!("Model of {}{window}", opened.name);
+            let mut exported = context::blocking(move || {
                 let others = [("README.md", facts.card(&opened, args.dtype))];
                 let options = ExportOptions {
                     dtype: args.dtype,
@@ -127,17 +136,22 @@ pub async fn run(args: Args) -> Result<(), Failure> {
                     others: &others,
                     ..ExportOptions::default()
                 };
-                export(&opened, &args.out, options, args.json)
+                export(&opened, &args.out, options)
             })
-            .await
+            .await?;
+            if let Some(repo) = push {
+                exported.pushed = Some(hub::push(&repo, &out, &message).await?);
+            }
+            exported.print(json)
         }
         Verb::Import(args) => {
-            context::blocking(move || {
-                let place = Place { path: args.model, run: None, tokenizer: None };
+            let path = hub::folder_of(&args.model).await?;
+            let exported = context::blocking(move || {
+                let place = Place { path, run: None, tokenizer: None };
                 let options = ExportOptions { shard_bytes: u64::MAX, ..ExportOptions::default() };
-                export(&place.open(Device::Cpu)?, &args.out, options, args.json)
-            })
-            .await
+                export(&place.open(Device::Cpu)?, &args.out, options)
+            });
+            exported.await?.print(args.json)
         }
         Verb::Info(args) => {
             let opened = args.source.open().await?;
@@ -162,11 +176,22 @@ impl Source {
     }
 }
 
-fn export(opened: &Opened, out: &Path, options: ExportOptions<'_>, json: bool) -> Result<(), Failure> {
+/// What was written.
+struct Exported {
+    folder: PathBuf,
+    files: Vec<String>,
+    dtype: Dtype,
+    weights: usize,
+    hash: String,
+    /// Where it was put on the Hub.
+    pushed: Option<String>,
+}
+
+fn export(opened: &Opened, out: &Path, options: ExportOptions<'_>) -> Result<Exported, Failure> {
     let model = &opened.model;
     let options = ExportOptions { tokenizer: opened.tokenizer.as_ref(), ..options };
-    let bytes = parameter_count(model.config()) as u64 * options.dtype.size();
-    let bar = ProgressBar::new(bytes);
+    let weights = parameter_count(model.config());
+    let bar = ProgressBar::new(weights as u64 * options.dtype.size());
     if let Ok(style) =
         ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left")
     {
@@ -175,18 +200,27 @@ fn export(opened: &Opened, out: &Path, options: ExportOptions<'_>, json: bool) -
     let files = hugging_face::export(model, out, options, |written| bar.inc(written))?;
     bar.finish_and_clear();
     let hash = hex::encode(model.hash());
-    if json {
-        return print_json(&json!({
-            "folder": out, "files": files, "dtype": options.dtype.torch_name(), "bytes": bytes, "model_hash": hash,
-        }));
+    Ok(Exported { folder: out.to_owned(), files, dtype: options.dtype, weights, hash, pushed: None })
+}
+
+impl Exported {
+    fn print(&self, json: bool) -> Result<(), Failure> {
+        if json {
+            return print_json(&json!({
+                "folder": self.folder, "files": self.files, "dtype": self.dtype.torch_name(),
+                "bytes": self.weights as u64 * self.dtype.size(), "model_hash": self.hash, "pushed": self.pushed,
+            }));
+        }
+        let pushed = self.pushed.as_ref().map_or_else(String::new, |place| format!("{place}\n"));
+        print(&format!(
+            "{} weights as {} in {} ({})\nmodel {}\n{pushed}",
+            self.weights,
+            self.dtype.torch_name(),
+            self.folder.display(),
+            self.files.join(", "),
+            self.hash
+        ))
     }
-    print(&format!(
-        "{} weights as {} in {} ({})\nmodel {hash}\n",
-        parameter_count(model.config()),
-        options.dtype.torch_name(),
-        out.display(),
-        files.join(", ")
-    ))
 }
 
 fn info(args: &Info, opened: &Opened) -> Result<(), Failure> {

@@ -42,28 +42,26 @@ impl Folder {
     }
 
     /// `TASK.EXT` for the split that is asked; else the split's files in `TASK/` or in the folder that is called as the
-    /// dataset's repository, there in that of its configuration, and in `data/`.
+    /// dataset's repository, there in that of its configuration (`default` where it has no name), and in `data/`.
     fn files(&self, task: &Task, split: &'static str) -> Vec<PathBuf> {
         let dataset = task.dataset();
         if split == task.split() {
-            let single =
-                ["jsonl", "json", "parquet"].map(|end| self.0.join(format!("{}.{end}", task.name())));
+            let single = ENDS.map(|end| self.0.join(format!("{}{end}", task.name())));
             if let Some(file) = single.into_iter().find(|file| file.is_file()) {
                 return vec![file];
             }
         }
         let repository = dataset.path.rsplit('/').next().unwrap_or_default();
+        let config = if dataset.config.is_empty() { "default" } else { &dataset.config };
         for root in [self.0.join(task.name()), self.0.join(repository)] {
-            let configured = root.join(&dataset.config);
-            let places = if dataset.config.is_empty() || !configured.is_dir() {
-                [root.join("data"), root]
-            } else {
-                [configured.join("data"), configured]
-            };
-            for place in places {
-                let found = of_split(&place, split);
-                if !found.is_empty() {
-                    return found;
+            let configured = root.join(config);
+            let own = if dataset.config.is_empty() || !configured.is_dir() { Some(root) } else { None };
+            for place in own.into_iter().chain([configured]) {
+                for place in [place.join("data"), place] {
+                    let found = of_split(&place, split);
+                    if !found.is_empty() {
+                        return found;
+                    }
                 }
             }
         }
@@ -71,17 +69,22 @@ impl Folder {
     }
 }
 
-/// Files of a folder that are called as the split, or by its name and a dash or a dot: in order, so that shards are.
+const ENDS: [&str; 3] = [".jsonl", ".json", ".parquet"];
+
+/// Files of a folder that are called as the split, or by its name and a dash, a dot or an underscore, or that lie in a folder
+/// of its name: in order, so that shards are.
 fn of_split(folder: &Path, split: &str) -> Vec<PathBuf> {
-    let named = |path: &PathBuf| {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let known = [".jsonl", ".json", ".parquet"].iter().any(|end| name.ends_with(end));
-        known && name.strip_prefix(split).is_some_and(|rest| rest.starts_with(['.', '-', '_']))
+    let listed = |folder: &Path, named: &dyn Fn(&str) -> bool| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let wanted = |name: &str| ENDS.iter().any(|end| name.ends_with(end)) && named(name);
+        let found = entries.filter(|entry| entry.file_name().to_str().is_some_and(wanted));
+        let mut files: Vec<PathBuf> = found.map(|entry| entry.path()).collect();
+        files.sort();
+        files
     };
-    let listed = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut files: Vec<PathBuf> = listed.filter(named).collect();
-    files.sort();
-    files
+    let named = |name: &str| name.strip_prefix(split).is_some_and(|rest| rest.starts_with(['.', '-', '_']));
+    let files = listed(folder, &named);
+    if files.is_empty() { listed(&folder.join(split), &|_| true) } else { files }
 }
 
 fn read(path: &Path) -> Result<Vec<Value>, EvalError> {

@@ -70,7 +70,7 @@ impl Group {
 
 /// Where a dataset comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Dataset {
+pub struct Dataset {
     /// Owner and name of its repository.
     pub path: &'static str,
     /// Its configuration; empty for the only one.
@@ -163,7 +163,8 @@ impl Task {
         if self.0 == Kind::Lambada { "loglikelihood" } else { "multiple_choice" }
     }
 
-    pub(super) fn dataset(&self) -> Dataset {
+    /// Where its rows come from.
+    pub fn dataset(&self) -> Dataset {
         let (path, config) = match self.0 {
             Kind::HellaSwag => ("Rowan/hellaswag", ""),
             Kind::Piqa => ("baber/piqa", ""),

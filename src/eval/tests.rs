@@ -91,10 +91,14 @@ fn files_are_found_as_repositories_have_them() {
     write("ai2_arc/ARC-Easy/testing.jsonl", "{}\n");
     write("mmlu/anatomy/dev.jsonl", "{}");
     write("sciq/data/test.jsonl", "{\n");
+    write("hellaswag/default/train/0000.jsonl", "{}\n{}");
+    write("mmlu/virology/test/0000.jsonl", "{}");
     assert_eq!(rows("piqa", "validation").unwrap(), 2);
     assert_eq!(rows("piqa", "train").unwrap(), 3);
     assert_eq!(rows("arc_easy", "test").unwrap(), 3);
     assert_eq!(rows("mmlu_anatomy", "dev").unwrap(), 1);
+    assert_eq!(rows("hellaswag", "train").unwrap(), 2);
+    assert_eq!(rows("mmlu_virology", "test").unwrap(), 1);
     assert!(matches!(rows("arc_challenge", "test"), Err(EvalError::NoData { .. })));
     assert!(rows("sciq", "test").unwrap_err().to_string().contains("line 1"));
 }

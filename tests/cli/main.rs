@@ -10,6 +10,7 @@
 mod eval;
 mod help;
 mod house;
+mod hub;
 mod model;
 mod outputs;
 mod serve;

@@ -72,7 +72,8 @@ tasks = [OWN_TEXT if name == "own_text" else name for name in wanted]
 import time  # noqa: E402
 
 started = time.monotonic()
-found = lm_eval.simple_evaluate(model=lm, tasks=tasks, num_fewshot=shots, log_samples=True, verbosity=None)
+found = lm_eval.simple_evaluate(model=lm, tasks=tasks, num_fewshot=shots, log_samples=True, verbosity=None,
+                                bootstrap_iters=int(os.environ.get("HARNESS_BOOTSTRAP", "100000")))
 seconds = time.monotonic() - started
 keys = ["results", "groups", "group_subtasks", "versions", "n-shot", "higher_is_better", "n-samples"]
 out = {key: found[key] for key in keys if key in found}

@@ -1,5 +1,6 @@
 //! Where a model is, and what opens it: its weights, its tokenizer, the tokens that end its texts.
 
+use super::hub::folder_of;
 use crate::{
     cli::{
         Exit, Failure,
@@ -63,8 +64,8 @@ pub struct Place {
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Asked {
-    /// A folder with config.json and safetensors
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["checkpoint", "run", "follow"])]
+    /// A folder with config.json and safetensors, or a repository of the Hub
+    #[arg(long, value_name = "DIR|hf:OWNER/NAME", conflicts_with_all = ["checkpoint", "run", "follow"])]
     pub model: Option<PathBuf>,
     /// A checkpoint's .safetensors file, together with --run
     #[arg(long, value_name = "FILE", requires = "run", conflicts_with = "follow")]
@@ -89,7 +90,11 @@ impl Asked {
             let mut followed = Followed::open(&self.at, self.tokenizer.clone()).await?;
             return followed.newest(device).await?.ok_or_else(|| followed.nothing_yet());
         }
-        let place = self.place()?;
+        let mut place = self.place()?;
+        place.path = folder_of(&place.path).await?;
+        if let Some(tokenizer) = &mut place.tokenizer {
+            *tokenizer = folder_of(tokenizer).await?;
+        }
         context::blocking(move || place.open(device)).await
     }
 
