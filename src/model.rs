@@ -4,17 +4,20 @@
 //! by `rotate_half`, grouped-query attention, SwiGLU, no biases), so that a saved model opens there as it is.
 //! Weights are float32.
 
+mod few;
 mod files;
 mod forward;
 pub mod generate;
 pub mod hugging_face;
 mod initial;
 pub mod likelihood;
+mod memory;
 mod shapes;
 
 pub use files::ModelError;
 pub(crate) use files::{read_tensors, write_tensors};
 pub use initial::initial_values;
+pub(crate) use memory::with_bytes;
 pub use shapes::{parameter_count, parameter_shapes};
 
 use crate::{gradient::model_samples, manifest::ModelConfig, window::Window};
@@ -30,6 +33,36 @@ pub struct Llama {
     parameters: Vec<(String, Tensor)>,
     rope: Rope,
     device: Device,
+}
+
+/// [`Llama::hash`], parameter after parameter.
+#[derive(Debug, Clone)]
+pub(crate) struct ModelHasher(blake3::Hasher);
+
+impl Default for ModelHasher {
+    fn default() -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"templar model v1");
+        Self(hasher)
+    }
+}
+
+impl ModelHasher {
+    /// The next parameter, as float32.
+    pub(crate) fn add(&mut self, name: &str, tensor: &Tensor) {
+        self.0.update(&(name.len() as u64).to_le_bytes());
+        self.0.update(name.as_bytes());
+        let shape = tensor.size();
+        self.0.update(&(shape.len() as u64).to_le_bytes());
+        shape.iter().for_each(|d| {
+            self.0.update(&(*d as u64).to_le_bytes());
+        });
+        memory::with_bytes(tensor, |bytes| self.0.update(bytes));
+    }
+
+    pub(crate) fn finish(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
 }
 
 /// A copy of all weights, for [`Llama::restore`].
@@ -106,19 +139,9 @@ impl Llama {
     /// blake3 over every parameter in order: name and dimensions (each length as u64 LE in front), then the
     /// weights as little-endian f32. Equal hashes mean equal models, bit for bit.
     pub fn hash(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"templar model v1");
-        for (name, tensor) in &self.parameters {
-            hasher.update(&(name.len() as u64).to_le_bytes());
-            hasher.update(name.as_bytes());
-            let shape = tensor.size();
-            hasher.update(&(shape.len() as u64).to_le_bytes());
-            shape.iter().for_each(|d| {
-                hasher.update(&(*d as u64).to_le_bytes());
-            });
-            hasher.update(&bytes(tensor));
-        }
-        *hasher.finalize().as_bytes()
+        let mut hasher = ModelHasher::default();
+        self.parameters.iter().for_each(|(name, tensor)| hasher.add(name, tensor));
+        hasher.finish()
     }
 
     /// The values that `hotkey` must show of this model in `window`: for each tensor `per_tensor` of them, at
@@ -183,13 +206,6 @@ pub(crate) fn floats(tensor: &Tensor) -> Vec<f32> {
     let count = values.len();
     flat.copy_data(&mut values, count);
     values
-}
-
-/// The elements of a float tensor as little-endian f32.
-pub(crate) fn bytes(tensor: &Tensor) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(4 * tensor.numel());
-    floats(tensor).iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
-    bytes
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use tch::Device;
 use templar::{
     hub::Repo,
     model::{
-        hugging_face::{self, Dtype, ExportOptions},
+        hugging_face::{self, Dtype, ExportOptions, Weights},
         parameter_count,
     },
     tokenizer::Tokenizer,
@@ -124,19 +124,20 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     match args.verb {
         Verb::Export(args) => {
             let facts = card::Facts::read(&args.facts)?;
-            let opened = args.source.open().await?;
+            let (mut weights, about) = args.source.asked().weights().await?;
             let (out, push, json) = (args.out.clone(), args.push.clone(), args.json);
-            let window = opened.window().map_or_else(String::new, |window| format!(", window {window}"));
-            let message = format!("Model of {}{window}", opened.name);
+            let checkpoint = about.origin.as_ref().and_then(|origin| origin.checkpoint.as_ref());
+            let window = checkpoint.map_or_else(String::new, |it| format!(", window {}", it.window));
+            let message = format!("Model of {}{window}", about.name);
             let mut exported = context::blocking(move || {
-                let others = [("README.md", facts.card(&opened, args.dtype))];
                 let options = ExportOptions {
                     dtype: args.dtype,
                     shard_bytes: args.shard_mb * 1_000_000,
-                    others: &others,
-                    ..ExportOptions::default()
+                    tokenizer: about.tokenizer.as_ref(),
                 };
-                export(&opened, &args.out, options)
+                let config = weights.config().clone();
+                let card = |hash: &str| Some(facts.card(&about, &config, args.dtype, hash));
+                export(weights.as_mut(), &args.out, options, card)
             })
             .await?;
             if let Some(repo) = push {
@@ -147,14 +148,18 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         Verb::Import(args) => {
             let path = hub::folder_of(&args.model).await?;
             let exported = context::blocking(move || {
-                let place = Place { path, run: None, tokenizer: None };
-                let options = ExportOptions { shard_bytes: u64::MAX, ..ExportOptions::default() };
-                export(&place.open(Device::Cpu)?, &args.out, options)
+                let (mut stored, about) = Place { path, run: None, tokenizer: None }.stored()?;
+                let options = ExportOptions {
+                    shard_bytes: u64::MAX,
+                    tokenizer: about.tokenizer.as_ref(),
+                    ..ExportOptions::default()
+                };
+                export(&mut stored, &args.out, options, |_| None)
             });
             exported.await?.print(args.json)
         }
         Verb::Info(args) => {
-            let opened = args.source.open().await?;
+            let opened = args.source.asked().open(Device::Cpu).await?;
             context::blocking(move || info(&args, &opened)).await
         }
         Verb::Generate(args) => generate::run(args).await,
@@ -163,16 +168,15 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 }
 
 impl Source {
-    async fn open(&self) -> Result<Opened, Failure> {
-        let asked = Asked {
+    fn asked(&self) -> Asked {
+        Asked {
             model: self.model.clone(),
             checkpoint: None,
             run: self.run.clone(),
             tokenizer: self.tokenizer.clone(),
             follow: self.follow,
             at: self.at.clone(),
-        };
-        asked.open(Device::Cpu).await
+        }
     }
 }
 
@@ -187,20 +191,29 @@ struct Exported {
     pushed: Option<String>,
 }
 
-fn export(opened: &Opened, out: &Path, options: ExportOptions<'_>) -> Result<Exported, Failure> {
-    let model = &opened.model;
-    let options = ExportOptions { tokenizer: opened.tokenizer.as_ref(), ..options };
-    let weights = parameter_count(model.config());
-    let bar = ProgressBar::new(weights as u64 * options.dtype.size());
+fn export(
+    weights: &mut dyn Weights,
+    out: &Path,
+    options: ExportOptions<'_>,
+    card: impl FnOnce(&str) -> Option<String>,
+) -> Result<Exported, Failure> {
+    let count = parameter_count(weights.config());
+    let bar = ProgressBar::new(count as u64 * options.dtype.size());
     if let Ok(style) =
         ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left")
     {
         bar.set_style(style);
     }
-    let files = hugging_face::export(model, out, options, |written| bar.inc(written))?;
+    let done = hugging_face::export_weights(weights, out, options, |written| bar.inc(written), card)?;
     bar.finish_and_clear();
-    let hash = hex::encode(model.hash());
-    Ok(Exported { folder: out.to_owned(), files, dtype: options.dtype, weights, hash, pushed: None })
+    Ok(Exported {
+        folder: out.to_owned(),
+        files: done.files,
+        dtype: options.dtype,
+        weights: count,
+        hash: hex::encode(done.hash),
+        pushed: None,
+    })
 }
 
 impl Exported {

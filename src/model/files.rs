@@ -1,6 +1,6 @@
 //! Tensors in safetensors files: written whole or not at all, read with bounds.
 
-use super::bytes;
+use super::memory::{filled, with_bytes};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -113,7 +113,7 @@ pub(crate) fn write_tensors(
     out.write_all(&(json.len() as u64).to_le_bytes()).map_err(failed)?;
     out.write_all(&json).map_err(failed)?;
     for (_, tensor) in tensors {
-        out.write_all(&bytes(tensor)).map_err(failed)?;
+        with_bytes(tensor, |bytes| out.write_all(bytes)).map_err(failed)?;
     }
     out.flush().map_err(failed)?;
     drop(out);
@@ -174,10 +174,9 @@ pub(crate) fn read_tensors(
             return Err(format("its tensors do not lie one behind the other"));
         }
         at += bytes;
-        let mut data = vec![0; 4 * count];
-        file.read_exact(&mut data).map_err(failed)?;
         let shape: Vec<i64> = shapes[index].1.iter().map(|d| *d as i64).collect();
-        tensors[index] = Some(Tensor::from_data_size(&data, &shape, Kind::Float).to_device(device));
+        let read = filled(&shape, Kind::Float, |data| file.read_exact(data)).map_err(failed)?;
+        tensors[index] = Some(read.to_device(device));
     }
     if 8 + length + at != size {
         return Err(format("bytes follow its last tensor"));

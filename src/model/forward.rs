@@ -1,6 +1,9 @@
 //! The forward pass, as Hugging Face computes it.
 
-use super::shapes::PER_LAYER;
+use super::{
+    few::{self, Products},
+    shapes::PER_LAYER,
+};
 use crate::manifest::{ModelConfig, RopeScaling};
 use tch::{Device, Kind, Tensor};
 
@@ -101,11 +104,12 @@ pub(super) fn logits(
         &longer
     };
     let shared = config.heads / config.kv_heads;
-    let hidden = hidden(config, parameters, &rope.range(0, length), tokens, |_, query, key, value| {
+    let angles = rope.range(0, length);
+    let hidden = hidden(config, parameters, few::libtorch, &angles, tokens, |_, query, key, value| {
         let (key, value) = (repeated(key, shared), repeated(value, shared));
         attend(&query, &key, &value, None, length > 1)
     });
-    head(config, parameters, &hidden)
+    head(config, parameters, few::libtorch, &hidden)
 }
 
 /// Keys or values of a head for each of the `shared` query heads that use it: so every device takes its fused attention.
@@ -125,11 +129,21 @@ pub(super) fn attend(
 }
 
 /// Logits of hidden states `[..., width]`.
-pub(super) fn head(config: &ModelConfig, parameters: &[(String, Tensor)], hidden: &Tensor) -> Tensor {
+pub(super) fn head(
+    config: &ModelConfig,
+    parameters: &[(String, Tensor)],
+    products: Products,
+    hidden: &Tensor,
+) -> Tensor {
     let last = 1 + (parameters.len() - 2) / PER_LAYER * PER_LAYER;
     let weight = |index: usize| &parameters[index].1;
     let normed = hidden.rms_norm([config.hidden_size], Some(weight(last)), config.norm_epsilon);
-    normed.linear::<&Tensor>(if config.tied { weight(0) } else { weight(last + 1) }, None)
+    product(products, &normed, if config.tied { weight(0) } else { weight(last + 1) })
+}
+
+/// One product.
+fn product(products: Products, x: &Tensor, weight: &Tensor) -> Tensor {
+    products(x, &[weight]).pop().unwrap_or_default()
 }
 
 /// The residual stream after the last block, `[batch, length, width]`, for token ids `[batch, length]`.
@@ -139,6 +153,7 @@ pub(super) fn head(config: &ModelConfig, parameters: &[(String, Tensor)], hidden
 pub(super) fn hidden(
     config: &ModelConfig,
     parameters: &[(String, Tensor)],
+    products: Products,
     angles: &Angles,
     tokens: &Tensor,
     mut attention: impl FnMut(usize, Tensor, Tensor, Tensor) -> Tensor,
@@ -153,17 +168,16 @@ pub(super) fn hidden(
         let first = 1 + layer * PER_LAYER;
         let at = |offset: usize| weight(first + offset);
         let inner = norm(&x, first + 7);
-        let split = |offset: usize, heads: i64| {
-            inner.linear::<&Tensor>(at(offset), None).view([batch, length, heads, width]).transpose(1, 2)
-        };
-        let query = angles.turn(&split(0, config.heads));
-        let key = angles.turn(&split(1, config.kv_heads));
-        let seen = attention(layer, query, key, split(2, config.kv_heads));
+        let split = |x: &Tensor, heads: i64| x.view([batch, length, heads, width]).transpose(1, 2);
+        let made = products(&inner, &[at(0), at(1), at(2)]);
+        let query = angles.turn(&split(&made[0], config.heads));
+        let key = angles.turn(&split(&made[1], config.kv_heads));
+        let seen = attention(layer, query, key, split(&made[2], config.kv_heads));
         let mixed = seen.transpose(1, 2).reshape([batch, length, config.hidden_size]);
-        x = mixed.linear::<&Tensor>(at(3), None) + &x;
+        x = product(products, &mixed, at(3)) + &x;
         let inner = norm(&x, first + 8);
-        let gate = inner.linear::<&Tensor>(at(4), None).silu();
-        x = (gate * inner.linear::<&Tensor>(at(5), None)).linear::<&Tensor>(at(6), None) + &x;
+        let made = products(&inner, &[at(4), at(5)]);
+        x = product(products, &(made[0].silu() * &made[1]), at(6)) + &x;
     }
     x
 }

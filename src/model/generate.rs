@@ -8,12 +8,12 @@ pub use sampling::{Sampling, choose};
 pub use text::{Finish, Writing};
 
 use super::{
-    Llama, floats,
+    Llama, few, floats,
     forward::{self, Rope},
 };
 use crate::manifest::RopeScaling;
 use rand::{SeedableRng, rngs::StdRng};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Positions that are kept room for at first; there is room for twice as many whenever they are used up.
 const FIRST_CAPACITY: i64 = 64;
@@ -130,7 +130,9 @@ impl<'a> Engine<'a> {
             }
             let waiting: Vec<usize> =
                 (0..self.rows.len()).filter(|index| self.rows[*index].logits.is_none()).collect();
-            if !waiting.is_empty() {
+            if !waiting.is_empty() && self.model.device() == Device::Cpu {
+                few::writing(|| self.read_last(&waiting));
+            } else if !waiting.is_empty() {
                 self.read_last(&waiting);
             }
         });
@@ -198,8 +200,13 @@ impl<'a> Engine<'a> {
         let shared = config.heads / config.kv_heads;
         let angles = self.rope.range(before, length);
         let layers = &self.layers;
-        let hidden =
-            forward::hidden(config, self.model.parameters(), &angles, &new, |layer, query, key, value| {
+        let hidden = forward::hidden(
+            config,
+            self.model.parameters(),
+            few::libtorch,
+            &angles,
+            &new,
+            |layer, query, key, value| {
                 let (keys, values) = &layers[layer];
                 let place = |kept: &Tensor| kept.narrow(0, index as i64, 1).narrow(2, before, length);
                 place(keys).copy_(&key);
@@ -212,8 +219,10 @@ impl<'a> Engine<'a> {
                 };
                 let (key, value) = (forward::repeated(key, shared), forward::repeated(value, shared));
                 forward::attend(&query, &key, &value, mask.as_ref(), before == 0)
-            });
-        let logits = forward::head(config, self.model.parameters(), &hidden.select(1, length - 1));
+            },
+        );
+        let logits =
+            forward::head(config, self.model.parameters(), few::libtorch, &hidden.select(1, length - 1));
         let row = &mut self.rows[index];
         row.read = row.tokens.len();
         row.logits = Some(floats(&logits));
@@ -243,9 +252,15 @@ impl<'a> Engine<'a> {
             self.rope.rows(&number(positions.clone()))
         };
         let positions = number(positions);
+        let products = few::for_writing(device);
         let layers = &self.layers;
-        let hidden =
-            forward::hidden(config, self.model.parameters(), &angles, &tokens, |layer, query, key, value| {
+        let hidden = forward::hidden(
+            config,
+            self.model.parameters(),
+            products,
+            &angles,
+            &tokens,
+            |layer, query, key, value| {
                 let kept = |kept: &Tensor, new: &Tensor| {
                     if all && mask.is_none() {
                         kept.narrow(0, 0, count).narrow(2, longest - 1, 1).copy_(new);
@@ -262,8 +277,9 @@ impl<'a> Engine<'a> {
                 let query = query.view([count, config.kv_heads, shared, width]);
                 let seen = forward::attend(&query, &key, &value, mask.as_ref(), false);
                 seen.reshape([count, config.heads, 1, width])
-            });
-        let logits = forward::head(config, self.model.parameters(), &hidden.select(1, 0));
+            },
+        );
+        let logits = forward::head(config, self.model.parameters(), products, &hidden.select(1, 0));
         let vocabulary = config.vocab_size as usize;
         for (row, logits) in rows.iter().zip(floats(&logits).chunks(vocabulary)) {
             let row = &mut self.rows[*row];
@@ -282,7 +298,6 @@ pub fn bytes_to_tokens(text: &[u8]) -> Vec<i64> {
 mod tests {
     use super::*;
     use crate::manifest::{ManifestFile, ModelConfig};
-    use tch::Device;
 
     fn model(rope_scaling: Option<RopeScaling>) -> Llama {
         let local = ManifestFile::preset("local").unwrap().parsed.model;

@@ -7,7 +7,7 @@ mod shards;
 
 pub use config::{config_json, parse_config};
 
-use super::{Llama, ModelError, bytes, parameter_shapes};
+use super::{Llama, ModelError, ModelHasher, parameter_shapes, with_bytes};
 use crate::{manifest::ModelConfig, tokenizer::Tokenizer};
 use serde_json::json;
 use shards::{Plan, Sources, write_header};
@@ -117,22 +117,86 @@ pub fn describe(folder: &Path) -> Result<Description, ModelError> {
     Ok(Description { config, weights, files: sources.files().to_vec() })
 }
 
+/// The weights of a model, one after the other.
+pub trait Weights {
+    /// The model's shape.
+    fn config(&self) -> &ModelConfig;
+
+    /// A parameter as float32, by its name among [`parameter_shapes`].
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn weight(&mut self, name: &str) -> Result<Tensor, ModelError>;
+}
+
+impl Weights for &Llama {
+    fn config(&self) -> &ModelConfig {
+        Llama::config(self)
+    }
+
+    fn weight(&mut self, name: &str) -> Result<Tensor, ModelError> {
+        let found = self.parameters().iter().find(|(known, _)| known == name);
+        let missing = || ModelError::OtherModel { path: String::new(), problem: format!("it has no {name}") };
+        found.map(|(_, tensor)| tensor.shallow_clone()).ok_or_else(missing)
+    }
+}
+
+/// A model on disk: its files are open and were checked, its weights are read when they are asked for.
+#[derive(Debug)]
+pub struct Stored {
+    config: ModelConfig,
+    sources: Sources,
+}
+
+impl Stored {
+    /// The model of a folder.
+    ///
+    /// # Errors
+    /// As [`describe`].
+    pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        let config = read_config(folder)?;
+        let sources = Sources::open(folder, &config)?;
+        Ok(Self { config, sources })
+    }
+
+    /// A run's checkpoint.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or does not hold this model.
+    pub fn checkpoint(file: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
+        Ok(Self { config: config.clone(), sources: Sources::open_file(file, config)? })
+    }
+
+    /// All of it in memory.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn load(mut self, device: Device) -> Result<Llama, ModelError> {
+        let mut parameters = Vec::new();
+        for (name, _) in parameter_shapes(&self.config) {
+            let tensor = self.sources.read(&name)?.to_device(device).to_kind(Kind::Float);
+            parameters.push((name, tensor));
+        }
+        Ok(Llama::with(&self.config, parameters, device))
+    }
+}
+
+impl Weights for Stored {
+    fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    fn weight(&mut self, name: &str) -> Result<Tensor, ModelError> {
+        Ok(self.sources.read(name)?.to_kind(Kind::Float))
+    }
+}
+
 /// Opens the model of a folder, its weights as float32.
 ///
 /// # Errors
 /// As [`describe`]; what the disk says.
 pub fn import(folder: &Path, device: Device) -> Result<Llama, ModelError> {
-    let config = read_config(folder)?;
-    let mut sources = Sources::open(folder, &config)?;
-    let mut parameters = Vec::new();
-    for (name, shape) in parameter_shapes(&config) {
-        let (dtype, data) = sources.read(&name)?;
-        let shape: Vec<i64> = shape.iter().map(|d| *d as i64).collect();
-        let tensor =
-            Tensor::from_data_size(&data, &shape, dtype.kind()).to_device(device).to_kind(Kind::Float);
-        parameters.push((name, tensor));
-    }
-    Ok(Llama::with(&config, parameters, device))
+    Stored::open(folder)?.load(device)
 }
 
 /// How a model is written.
@@ -144,18 +208,25 @@ pub struct ExportOptions<'a> {
     pub shard_bytes: u64,
     /// Whose files are written too, and whose tokens begin and end texts.
     pub tokenizer: Option<&'a Tokenizer>,
-    /// Names and contents of other files, such as a model card.
-    pub others: &'a [(&'a str, String)],
 }
 
 impl Default for ExportOptions<'_> {
     fn default() -> Self {
-        Self { dtype: Dtype::F32, shard_bytes: 5 << 30, tokenizer: None, others: &[] }
+        Self { dtype: Dtype::F32, shard_bytes: 5 << 30, tokenizer: None }
     }
 }
 
-/// Writes a model, its tokenizer and other files into a folder that does not exist or is empty; `told` hears the bytes of
-/// each tensor that is written. The folder appears whole or not at all. Returns the files of weights.
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    /// The files of weights.
+    pub files: Vec<String>,
+    /// [`Llama::hash`] of the model.
+    pub hash: [u8; 32],
+}
+
+/// Writes a model and its tokenizer into a folder that does not exist or is empty; `told` hears the bytes of each tensor that
+/// is written. The folder appears whole or not at all.
 ///
 /// # Errors
 /// [`ModelError::Disk`], also where the folder has something in it.
@@ -163,8 +234,23 @@ pub fn export(
     model: &Llama,
     folder: &Path,
     options: ExportOptions<'_>,
+    told: impl FnMut(u64),
+) -> Result<Exported, ModelError> {
+    export_weights(&mut &*model, folder, options, told, |_| None)
+}
+
+/// [`export`] of weights that need not be in memory: one tensor is at a time. `card` is given the model's hash, in hex, and
+/// gives the model card.
+///
+/// # Errors
+/// As [`export`]; what reading the weights says.
+pub fn export_weights(
+    weights: &mut dyn Weights,
+    folder: &Path,
+    options: ExportOptions<'_>,
     mut told: impl FnMut(u64),
-) -> Result<Vec<String>, ModelError> {
+    card: impl FnOnce(&str) -> Option<String>,
+) -> Result<Exported, ModelError> {
     let disk = |path: &Path| {
         let path = path.display().to_string();
         move |source| ModelError::Disk { verb: "write", path, source }
@@ -177,38 +263,37 @@ pub fn export(
     fs::create_dir_all(parent).map_err(disk(parent))?;
     let beside =
         tempfile::Builder::new().prefix(".templar-export-").tempdir_in(parent).map_err(disk(parent))?;
-    let plan = Plan::new(&parameter_shapes(model.config()), options);
-    let weights: BTreeMap<&str, &Tensor> =
-        model.parameters().iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let config = weights.config().clone();
+    let plan = Plan::new(&parameter_shapes(&config), options);
+    // The plan's order is that of the parameters, which the hash follows.
+    let mut hasher = ModelHasher::default();
     for (file, tensors) in plan.files() {
         let path = beside.path().join(file);
-        let failed = disk(&path);
-        let mut write = || -> std::io::Result<()> {
-            let file = File::create(&path)?;
-            let mut out = BufWriter::new(&file);
-            write_header(&mut out, tensors, options.dtype)?;
-            for (name, _) in tensors {
-                if let Some(tensor) = weights.get(name.as_str()) {
-                    let data = encoded(tensor, options.dtype);
-                    out.write_all(&data)?;
-                    told(data.len() as u64);
-                }
-            }
-            out.flush()?;
-            drop(out);
-            file.sync_all()
-        };
-        write().map_err(failed)?;
+        let file = File::create(&path).map_err(disk(&path))?;
+        let mut out = BufWriter::new(&file);
+        write_header(&mut out, tensors, options.dtype).map_err(disk(&path))?;
+        for (name, _) in tensors {
+            let tensor = weights.weight(name)?;
+            hasher.add(name, &tensor);
+            let written = with_bytes(&tensor.to_kind(options.dtype.kind()), |bytes| {
+                out.write_all(bytes).map(|()| bytes.len())
+            });
+            told(written.map_err(disk(&path))? as u64);
+        }
+        let flushed = out.flush();
+        drop(out);
+        flushed.and_then(|()| file.sync_all()).map_err(disk(&path))?;
     }
+    let hash = hasher.finish();
     let tokenizer = options.tokenizer;
     let ends = tokenizer.map(|t| (t.bos().map(|(id, _)| id), t.eos().map(|(id, _)| id))).unwrap_or_default();
     let generation = json!({ "_from_model_config": true, "bos_token_id": ends.0, "eos_token_id": ends.1 });
     let mut texts = vec![
-        (CONFIG_FILE, config_json(model.config(), options.dtype, ends)),
+        (CONFIG_FILE, config_json(&config, options.dtype, ends)),
         (GENERATION_FILE, format!("{generation:#}\n")),
     ];
     texts.extend(plan.index().map(|index| (INDEX_FILE, index)));
-    texts.extend(options.others.iter().cloned());
+    texts.extend(card(&hex::encode(hash)).map(|card| ("README.md", card)));
     let tokenizer_files = tokenizer
         .into_iter()
         .flat_map(Tokenizer::files)
@@ -225,7 +310,7 @@ pub fn export(
     fs::rename(beside.path(), folder).map_err(disk(folder))?;
     // It has another name now: there is nothing to remove.
     let _ = beside.keep();
-    Ok(plan.files().map(|(file, _)| file.to_owned()).collect())
+    Ok(Exported { files: plan.files().map(|(file, _)| file.to_owned()).collect(), hash })
 }
 
 /// The tokens by which the texts of a folder's model end, by its `generation_config.json` or else its `config.json`.
@@ -249,20 +334,6 @@ pub fn end_tokens(folder: &Path) -> Result<Vec<i64>, ModelError> {
         }
     }
     Ok(Vec::new())
-}
-
-/// A tensor's weights, little-endian.
-fn encoded(tensor: &Tensor, dtype: Dtype) -> Vec<u8> {
-    if dtype == Dtype::F32 {
-        return bytes(tensor);
-    }
-    let cast = tensor.detach().to_device(Device::Cpu).to_kind(dtype.kind()).contiguous();
-    // The bits as numbers of their own, because two-byte floats are no type of this language.
-    let bits = cast.view_dtype(Kind::Int16).reshape([-1]);
-    let mut numbers = vec![0i16; bits.numel()];
-    let count = numbers.len();
-    bits.copy_data(&mut numbers, count);
-    numbers.iter().flat_map(|bits| bits.to_le_bytes()).collect()
 }
 
 fn read_config(folder: &Path) -> Result<ModelConfig, ModelError> {

@@ -6,7 +6,7 @@
 //! (examples, instructions) is read once for all packs. Logits are computed only where a continuation's token is predicted.
 
 use super::{
-    Llama, floats,
+    Llama, few, floats,
     forward::{self, Rope},
 };
 use tch::Tensor;
@@ -192,12 +192,19 @@ impl Kept {
         let shared = config.heads / config.kv_heads;
         let mut layers = Vec::new();
         let angles = model.rope.range(0, length);
-        let _ = forward::hidden(config, model.parameters(), &angles, &tokens, |_, query, key, value| {
-            let (key, value) = (forward::repeated(key, shared), forward::repeated(value, shared));
-            let seen = forward::attend(&query, &key, &value, None, true);
-            layers.push((key, value));
-            seen
-        });
+        let _ = forward::hidden(
+            config,
+            model.parameters(),
+            few::libtorch,
+            &angles,
+            &tokens,
+            |_, query, key, value| {
+                let (key, value) = (forward::repeated(key, shared), forward::repeated(value, shared));
+                let seen = forward::attend(&query, &key, &value, None, true);
+                layers.push((key, value));
+                seen
+            },
+        );
         Self { length, layers }
     }
 }
@@ -212,13 +219,20 @@ fn predictions(model: &Llama, kept: Option<&Kept>, pack: &Pack) -> Vec<(f64, boo
     let rope: &Rope = &model.rope;
     let angles = rope.at(&number(&pack.positions));
     let shared = config.heads / config.kv_heads;
-    let hidden = forward::hidden(config, model.parameters(), &angles, &tokens, |layer, query, key, value| {
-        let (mut key, mut value) = (forward::repeated(key, shared), forward::repeated(value, shared));
-        if let Some((keys, values)) = kept.and_then(|kept| kept.layers.get(layer)) {
-            (key, value) = (Tensor::cat(&[keys, &key], 2), Tensor::cat(&[values, &value], 2));
-        }
-        forward::attend(&query, &key, &value, Some(&mask), false)
-    });
+    let hidden = forward::hidden(
+        config,
+        model.parameters(),
+        few::libtorch,
+        &angles,
+        &tokens,
+        |layer, query, key, value| {
+            let (mut key, mut value) = (forward::repeated(key, shared), forward::repeated(value, shared));
+            if let Some((keys, values)) = kept.and_then(|kept| kept.layers.get(layer)) {
+                (key, value) = (Tensor::cat(&[keys, &key], 2), Tensor::cat(&[values, &value], 2));
+            }
+            forward::attend(&query, &key, &value, Some(&mask), false)
+        },
+    );
     // Several predictions may follow one token: its logits are computed once.
     let mut places: Vec<usize> = pack.predictions.iter().map(|(place, _, _)| *place).collect();
     places.sort_unstable();
@@ -228,7 +242,7 @@ fn predictions(model: &Llama, kept: Option<&Kept>, pack: &Pack) -> Vec<(f64, boo
     for part in places.chunks(rows) {
         let indices: Vec<i64> = part.iter().map(|place| *place as i64).collect();
         let states = hidden.select(0, 0).index_select(0, &number(&indices));
-        let logits = forward::head(config, model.parameters(), &states);
+        let logits = forward::head(config, model.parameters(), few::libtorch, &states);
         let wanted: Vec<(usize, i64, i64)> = pack
             .predictions
             .iter()

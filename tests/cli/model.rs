@@ -143,6 +143,23 @@ fn a_checkpoint_goes_out_and_comes_back() {
     assert!(!folder.path().join("three").exists(), "nothing half-done is left");
 }
 
+#[test]
+fn a_full_disk_leaves_nothing_half_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = Llama::new(&ManifestFile::preset("local").unwrap().parsed.model, 42, Device::Cpu);
+    checkpoint.save(&folder.path().join("model.safetensors"), &Default::default()).unwrap();
+    // No file may have more than 500 kB: what the system says then is said where a disk is full.
+    let templar = env!("CARGO_BIN_EXE_templar");
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 500; exec {templar} model export model.safetensors --run local --out out"
+    );
+    let output = Command::new("bash").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(7), 0), "{said}");
+    assert!(said.contains("error: cannot write ") && said.contains("hint: name a folder"), "{said}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left");
+}
+
 impl Run {
     /// clap's own words, which come with its usage instead of a hint.
     #[track_caller]

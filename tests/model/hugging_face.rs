@@ -88,7 +88,9 @@ fn what_is_exported_transformers_computes_the_same() {
     let model = hugging_face::import(&folder.path().join("llama3"), Device::Cpu).unwrap();
     // In shards, under the name that the judge loads.
     let options = ExportOptions { shard_bytes: 40_000, ..ExportOptions::default() };
-    let files = hugging_face::export(&model, &folder.path().join("export"), options, |_| ()).unwrap();
+    let exported = hugging_face::export(&model, &folder.path().join("export"), options, |_| ()).unwrap();
+    let files = exported.files;
+    assert_eq!(exported.hash, model.hash());
     assert!(files.len() > 5, "{files:?}");
     judge("load", folder.path());
     agrees("export", &model, &results(&folder.path().join("loaded.safetensors")));

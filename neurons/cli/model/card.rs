@@ -1,6 +1,6 @@
 //! The model card: what a run's model is, how it was made, what it is worth, how to load it.
 
-use super::source::Opened;
+use super::source::About;
 use crate::cli::{Exit, Failure};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use templar::{
+    manifest::ModelConfig,
     model::{hugging_face::Dtype, parameter_count},
     report::Report,
 };
@@ -57,14 +58,13 @@ impl Facts {
     }
 
     /// The card, in Markdown, with the Hub's fields in front.
-    pub fn card(&self, opened: &Opened, dtype: Dtype) -> String {
-        let config = opened.model.config();
+    pub fn card(&self, about: &About, config: &ModelConfig, dtype: Dtype, hash: &str) -> String {
         let mut text = String::from("---\nlibrary_name: transformers\npipeline_tag: text-generation\n");
         if let Some(license) = &self.license {
             let _ = writeln!(text, "license: {}", Value::from(license.as_str()));
         }
         text.push_str("tags:\n- llama\n- templar\n- bittensor\n---\n\n");
-        let name = opened.origin.as_ref().map_or(opened.name.as_str(), |origin| &origin.manifest.parsed.name);
+        let name = about.origin.as_ref().map_or(about.name.as_str(), |origin| &origin.manifest.parsed.name);
         let _ = writeln!(text, "# {name}\n");
         let parameters = parameter_count(config);
         let _ = writeln!(
@@ -80,17 +80,13 @@ impl Facts {
             config.sequence_length,
             dtype.torch_name(),
         );
-        text.push_str(&self.origin(opened));
-        let _ = writeln!(
-            text,
-            "| | |\n|---|---|\n| hash of the model | `{}` |\n",
-            hex::encode(opened.model.hash())
-        );
+        text.push_str(&self.origin(about));
+        let _ = writeln!(text, "| | |\n|---|---|\n| hash of the model | `{}` |\n", hash);
         text.push_str(
             "## Loading it\n\n```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n\
              model = AutoModelForCausalLM.from_pretrained(\"PATH OR NAME\")\n",
         );
-        if opened.tokenizer.is_some() {
+        if about.tokenizer.is_some() {
             text.push_str("tokenizer = AutoTokenizer.from_pretrained(\"PATH OR NAME\")\n");
         }
         text.push_str("```\n\n");
@@ -103,8 +99,8 @@ impl Facts {
         text
     }
 
-    fn origin(&self, opened: &Opened) -> String {
-        let Some(origin) = &opened.origin else { return String::new() };
+    fn origin(&self, about: &About) -> String {
+        let Some(origin) = &about.origin else { return String::new() };
         let manifest = &origin.manifest.parsed;
         let mut text = String::from(
             "It was trained in the open, by strangers, paid on a Bittensor subnet for what their work was worth: in every \

@@ -13,8 +13,8 @@ use tch::Device;
 use templar::{
     manifest::{ManifestFile, ModelConfig},
     model::{
-        Llama,
-        hugging_face::{self, CONFIG_FILE},
+        Llama, ModelError,
+        hugging_face::{self, CONFIG_FILE, Stored, Weights},
     },
     node::{self, Directory},
     round::{CheckpointRecord, RunStart},
@@ -41,6 +41,15 @@ pub struct Opened {
     pub origin: Option<Origin>,
 }
 
+/// What belongs to a model.
+#[derive(Debug)]
+pub struct About {
+    pub tokenizer: Option<Tokenizer>,
+    pub ends: Vec<i64>,
+    pub name: String,
+    pub origin: Option<Origin>,
+}
+
 /// The run that a model is of.
 #[derive(Debug, Clone)]
 pub struct Origin {
@@ -50,6 +59,19 @@ pub struct Origin {
     pub checkpoint: Option<CheckpointRecord>,
     /// Where the run began, where it was read from the run itself.
     pub start: Option<RunStart>,
+}
+
+/// A model in memory, as weights that are written.
+struct Owned(Llama);
+
+impl Weights for Owned {
+    fn config(&self) -> &ModelConfig {
+        self.0.config()
+    }
+
+    fn weight(&mut self, name: &str) -> Result<tch::Tensor, ModelError> {
+        (&self.0).weight(name)
+    }
 }
 
 /// A model's place, however it was named.
@@ -90,16 +112,33 @@ impl Asked {
             let mut followed = Followed::open(&self.at, self.tokenizer.clone()).await?;
             return followed.newest(device).await?.ok_or_else(|| followed.nothing_yet());
         }
+        let place = self.fetched().await?;
+        context::blocking(move || place.open(device)).await
+    }
+
+    /// The model on its disk, or in memory where it is a run's newest checkpoint.
+    pub async fn weights(&self) -> Result<(Box<dyn Weights + Send>, About), Failure> {
+        if self.follow {
+            let Opened { model, tokenizer, ends, name, origin } = self.open(Device::Cpu).await?;
+            return Ok((Box::new(Owned(model)), About { tokenizer, ends, name, origin }));
+        }
+        let place = self.fetched().await?;
+        let (stored, about) = place.stored()?;
+        Ok((Box::new(stored), about))
+    }
+
+    /// Where the model is, after it was fetched from the Hub if it is there.
+    async fn fetched(&self) -> Result<Place, Failure> {
         let mut place = self.place()?;
         place.path = folder_of(&place.path).await?;
         if let Some(tokenizer) = &mut place.tokenizer {
             *tokenizer = folder_of(tokenizer).await?;
         }
-        context::blocking(move || place.open(device)).await
+        Ok(place)
     }
 
     /// Where the model is.
-    pub fn place(&self) -> Result<Place, Failure> {
+    fn place(&self) -> Result<Place, Failure> {
         let Some(path) = self.model.as_ref().or(self.checkpoint.as_ref()) else {
             return Err(Failure::new(Exit::Usage, "there is no model to ask")
                 .hint("name a folder with --model, a checkpoint with --checkpoint and --run, or a run with --follow"));
@@ -111,23 +150,32 @@ impl Asked {
 impl Place {
     /// Opens the model with its tokenizer.
     pub fn open(&self, device: Device) -> Result<Opened, Failure> {
+        let (stored, about) = self.stored()?;
+        let About { tokenizer, ends, name, origin } = about;
+        Ok(Opened { model: stored.load(device)?, tokenizer, ends, name, origin })
+    }
+
+    /// The model on its disk, and what belongs to it.
+    pub fn stored(&self) -> Result<(Stored, About), Failure> {
         let name = self.path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into());
         let run = self.run.as_deref().map(context::read_manifest).transpose()?;
-        let model = if self.path.is_dir() {
-            hugging_face::import(&self.path, device)?
+        let is_folder = self.path.is_dir();
+        let stored = if is_folder {
+            Stored::open(&self.path)?
         } else {
-            Llama::load(&self.config()?, &self.path, device)?.0
+            Stored::checkpoint(&self.path, &self.config()?)?
         };
-        let tokenizer = self.tokenizer(model.config().vocab_size, run.as_ref())?;
+        let vocabulary = stored.config().vocab_size;
+        let tokenizer = self.tokenizer(vocabulary, run.as_ref())?;
         if let Some(tokenizer) = &tokenizer {
-            tokenizer.check(model.config().vocab_size)?;
+            tokenizer.check(vocabulary)?;
         }
-        let mut ends = if self.path.is_dir() { hugging_face::end_tokens(&self.path)? } else { Vec::new() };
+        let mut ends = if is_folder { hugging_face::end_tokens(&self.path)? } else { Vec::new() };
         if ends.is_empty() {
             ends.extend(tokenizer.as_ref().and_then(Tokenizer::eos).map(|(id, _)| id));
         }
         let origin = run.map(|manifest| Origin { manifest, checkpoint: None, start: None });
-        Ok(Opened { model, tokenizer, ends, name, origin })
+        Ok((stored, About { tokenizer, ends, name, origin }))
     }
 
     fn tokenizer(&self, vocabulary: i64, run: Option<&ManifestFile>) -> Result<Option<Tokenizer>, Failure> {

@@ -1,7 +1,10 @@
 //! Files of weights: which has which tensor, read with bounds, and planned before they are written.
 
 use super::{Dtype, ExportOptions, INDEX_FILE, MAX_JSON, MODEL_FILE, ModelError, read_text};
-use crate::{manifest::ModelConfig, model::parameter_shapes};
+use crate::{
+    manifest::ModelConfig,
+    model::{memory::filled, parameter_shapes},
+};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::{
@@ -10,6 +13,7 @@ use std::{
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
+use tch::Tensor;
 
 /// Where one tensor is.
 #[derive(Debug, Clone)]
@@ -46,16 +50,29 @@ impl Sources {
     /// Opens the files and checks that they hold every tensor of the model, in its shape, and nothing beside them.
     pub(super) fn open(folder: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
         let index_path = folder.join(INDEX_FILE);
-        let (names, map) = if index_path.is_file() {
-            let map = read_index(&index_path)?;
-            let names: BTreeSet<String> = map.values().cloned().collect();
-            (names.into_iter().collect(), Some(map))
-        } else {
-            (vec![MODEL_FILE.to_owned()], None)
-        };
+        if !index_path.is_file() {
+            return Self::open_file(&folder.join(MODEL_FILE), config);
+        }
+        let map = read_index(&index_path)?;
+        let names: BTreeSet<&str> = map.values().map(String::as_str).collect();
+        let paths: Vec<PathBuf> = names.into_iter().map(|name| folder.join(name)).collect();
+        Self::of(folder, &paths, Some(&map), config)
+    }
+
+    /// [`Self::open`] of a single file.
+    pub(super) fn open_file(path: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
+        Self::of(path, &[path.to_owned()], None, config)
+    }
+
+    fn of(
+        folder: &Path,
+        paths: &[PathBuf],
+        map: Option<&BTreeMap<String, String>>,
+        config: &ModelConfig,
+    ) -> Result<Self, ModelError> {
         let mut sources = Self { paths: Vec::new(), files: Vec::new(), places: BTreeMap::new() };
-        for name in names {
-            sources.add(&folder.join(name))?;
+        for path in paths {
+            sources.add(path)?;
         }
         let other = |problem: String| ModelError::OtherModel { path: folder.display().to_string(), problem };
         let shapes = parameter_shapes(config);
@@ -67,7 +84,7 @@ impl Sources {
                     super::CONFIG_FILE
                 )));
             }
-            let listed = map.as_ref().and_then(|map| map.get(name));
+            let listed = map.and_then(|map| map.get(name));
             let file = sources.paths.get(place.file).and_then(|path| path.file_name()?.to_str());
             if map.is_some() && listed.map(String::as_str) != file {
                 return Err(other(format!("its {name} is not in the file that the index says")));
@@ -130,17 +147,18 @@ impl Sources {
         self.places.values().map(|place| (place.dtype, place.bytes / place.dtype.size()))
     }
 
-    /// The bytes of a tensor.
-    pub(super) fn read(&mut self, name: &str) -> Result<(Dtype, Vec<u8>), ModelError> {
+    /// A tensor, as it is in its file.
+    pub(super) fn read(&mut self, name: &str) -> Result<Tensor, ModelError> {
         let missing = || ModelError::OtherModel { path: String::new(), problem: format!("it has no {name}") };
         let place = self.places.get(name).ok_or_else(missing)?;
         let (Some(file), Some(path)) = (self.files.get_mut(place.file), self.paths.get(place.file)) else {
             return Err(missing());
         };
-        let mut data = vec![0; place.bytes as usize];
-        let read = file.seek(SeekFrom::Start(place.start)).and_then(|_| file.read_exact(&mut data));
-        read.map_err(|source| ModelError::Disk { verb: "read", path: path.display().to_string(), source })?;
-        Ok((place.dtype, data))
+        let shape: Vec<i64> = place.shape.iter().map(|d| *d as i64).collect();
+        let read = filled(&shape, place.dtype.kind(), |data| {
+            file.seek(SeekFrom::Start(place.start)).and_then(|_| file.read_exact(data))
+        });
+        read.map_err(|source| ModelError::Disk { verb: "read", path: path.display().to_string(), source })
     }
 }
 
