@@ -21,7 +21,9 @@ pub use checkpoint::{fetch_checkpoint, newest_checkpoint};
 pub use clock::{Clock, now_ms};
 pub use directory::{BucketCache, Directory, Leader};
 pub use error::NodeError;
-pub use follow::{FollowOutcome, fetch_manifest, fetch_round, fetch_start, fetch_start_of, follow, restore};
+pub use follow::{
+    FollowOutcome, count_accepted, fetch_manifest, fetch_round, fetch_start, fetch_start_of, follow, restore,
+};
 pub use publish::{publish_checkpoint, publish_document};
 pub use replay::{fetch_round_object, replay_before};
 pub use replica::Replica;

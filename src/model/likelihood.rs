@@ -40,6 +40,8 @@ struct Read<'a> {
     tokens: Vec<i64>,
     /// The last of the continuation's tokens; each follows one of the last of `tokens`.
     predicted: &'a [i64],
+    /// Whether tokens at its front were left out.
+    cut: bool,
 }
 
 impl Read<'_> {
@@ -73,23 +75,27 @@ pub fn answer(
     let most = model.config().sequence_length as usize;
     let mut answers = vec![Answer { log_likelihood: 0.0, greedy: true }; requests.len()];
     let numbered = requests.iter().enumerate();
-    let mut reads: Vec<Read<'_>> = numbered.filter_map(|(n, request)| read(n, request, most)).collect();
+    let reads: Vec<Read<'_>> = numbered.filter_map(|(n, request)| read(n, request, most)).collect();
     told(requests.len() - reads.len());
-    reads.sort_by(|a, b| a.tokens.cmp(&b.tokens));
-    tch::no_grad(|| {
-        let shared = shared_beginning(&reads);
-        let kept = (shared > 0).then(|| Kept::new(model, &reads[0].tokens[..shared]));
-        for pack in packs(&reads, shared, budget.max(1)) {
-            let tree = tree(pack, shared);
-            for ((_, _, number), (log_likelihood, greedy)) in
-                tree.predictions.iter().zip(predictions(model, kept.as_ref(), &tree))
-            {
-                answers[*number].log_likelihood += log_likelihood;
-                answers[*number].greedy &= greedy;
+    // What is cut begins anywhere: among the others it would hide what they share.
+    let (cut, whole): (Vec<_>, Vec<_>) = reads.into_iter().partition(|read| read.cut);
+    for mut reads in [whole, cut] {
+        reads.sort_by(|a, b| a.tokens.cmp(&b.tokens));
+        tch::no_grad(|| {
+            let shared = shared_beginning(&reads);
+            let kept = (shared > 0).then(|| Kept::new(model, &reads[0].tokens[..shared]));
+            for pack in packs(&reads, shared, budget.max(1)) {
+                let tree = tree(pack, shared);
+                for ((_, _, number), (log_likelihood, greedy)) in
+                    tree.predictions.iter().zip(predictions(model, kept.as_ref(), &tree))
+                {
+                    answers[*number].log_likelihood += log_likelihood;
+                    answers[*number].greedy &= greedy;
+                }
+                told(pack.len());
             }
-            told(pack.len());
-        }
-    });
+        });
+    }
     answers
 }
 
@@ -100,10 +106,11 @@ fn read(number: usize, request: &Request, most: usize) -> Option<Read<'_>> {
     }
     let mut tokens: Vec<i64> = request.context.iter().chain(&request.continuation).copied().collect();
     tokens.pop();
+    let cut = tokens.len() > most;
     tokens.drain(..tokens.len().saturating_sub(most));
     // A continuation needs a token that it follows.
     let predicted = &predicted[predicted.len().saturating_sub(tokens.len())..];
-    (!predicted.is_empty()).then_some(Read { number, tokens, predicted })
+    (!predicted.is_empty()).then_some(Read { number, tokens, predicted, cut })
 }
 
 /// Tokens that two texts begin with.
@@ -130,7 +137,7 @@ fn packs<'a, 'b>(
     std::iter::from_fn(move || {
         let (mut tokens, mut count) = (0, 0);
         while count < rest.len() {
-            let (more, size) = cluster(&rest[count..], shared);
+            let (more, size) = cluster(&rest[count..], shared, budget);
             if count > 0 && tokens + size > budget {
                 break;
             }
@@ -142,16 +149,18 @@ fn packs<'a, 'b>(
     })
 }
 
-/// How many of the first requests share most of their text, and their tokens.
-fn cluster(reads: &[Read<'_>], shared: usize) -> (usize, usize) {
+/// How many of the first requests share most of their text, and their tokens: no more than `budget` beside the first's.
+fn cluster(reads: &[Read<'_>], shared: usize, budget: usize) -> (usize, usize) {
     let Some(first) = reads.first() else { return (0, 0) };
+    let most = first.tokens.len() - shared + budget;
     let (mut count, mut size) = (1, first.tokens.len() - shared);
     for pair in reads.windows(2) {
         let same = common(&pair[0].tokens, &pair[1].tokens);
-        if 2 * (same - shared) <= pair[0].tokens.len() - shared {
+        let more = pair[1].tokens.len() - same;
+        if 2 * (same - shared) <= pair[0].tokens.len() - shared || size + more > most {
             break;
         }
-        (count, size) = (count + 1, size + pair[1].tokens.len() - same);
+        (count, size) = (count + 1, size + more);
     }
     (count, size)
 }
@@ -370,10 +379,16 @@ mod tests {
         let requests: Vec<_> = (0..6).flat_map(|q| (0..4).map(move |a| request(q, a))).collect();
         let reads: Vec<_> = requests.iter().filter_map(|request| read(0, request, 48)).collect();
         // 10 tokens of context and one of each answer.
-        assert_eq!(cluster(&reads, 0), (4, 14));
+        assert_eq!(cluster(&reads, 0, 100), (4, 14));
         let sizes = |budget| packs(&reads, 0, budget).map(<[_]>::len).collect::<Vec<_>>();
         assert_eq!(sizes(30), [8, 8, 8]);
-        assert_eq!(sizes(1), [4; 6]);
+        assert_eq!(sizes(4), [4; 6]);
+        // However much they share, a pass is bounded.
+        let alike: Vec<_> = (0..50)
+            .map(|n| Request { context: (0..40).chain([n]).collect(), continuation: vec![1] })
+            .collect();
+        let long: Vec<_> = alike.iter().filter_map(|request| read(0, request, 48)).collect();
+        assert!(packs(&long, 0, 10).all(|pack| tree(pack, 0).tokens.len() <= 51));
         assert_eq!(sizes(1000), [24]);
         assert_eq!(tree(&reads[..4], 0).tokens.len(), 14);
     }

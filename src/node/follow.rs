@@ -9,7 +9,7 @@ use crate::{
     wallet::{AccountId, verify},
     window::Window,
 };
-use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 
 /// How far following got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum FollowOutcome {
     Waiting(Window),
 }
 
+/// Records that are fetched side by side.
+const RECORDS_AT_ONCE: usize = 32;
 /// Longest manifest that is read from a bucket, in bytes.
 const MAX_MANIFEST_BYTES: u64 = 64 << 10;
 
@@ -95,6 +97,31 @@ pub async fn restore(
         Err(error) => tracing::warn!(%error, "the checkpoint is not used; replaying from further back"),
     }
     Ok(())
+}
+
+/// Pseudo-gradients that were aggregated in the windows from the run's first to `last`, by the leader's records; a window without
+/// a record counts for nothing.
+///
+/// # Errors
+/// A record that cannot be read, or is not the leader's.
+pub async fn count_accepted(
+    directory: &Directory,
+    netuid: u16,
+    manifest: &ManifestFile,
+    start: &RunStart,
+    last: Window,
+) -> Result<u64, NodeError> {
+    let Leader { hotkey: leader, store, .. } = directory.led(netuid)?;
+    let keys = RunKeys::new(hex::encode(&manifest.hash()[..8]));
+    let count = |window| {
+        let key = keys.round(window);
+        async move {
+            let record: Option<RoundRecord> = document(store, &key, leader).await?;
+            Ok(record.map_or(0, |record| record.accepted.len() as u64))
+        }
+    };
+    let counts = stream::iter((start.start_window..=last).map(count)).buffer_unordered(RECORDS_AT_ONCE);
+    counts.try_fold(0, |sum, count| async move { Ok(sum + count) }).await
 }
 
 /// The leader's record of a window, if it is published.

@@ -120,6 +120,10 @@ impl Facts {
         }
         let tokens = manifest.train.sequences() as i64 * manifest.model.sequence_length;
         row("tokens of one peer in a window", tokens.to_string());
+        if let Some(accepted) = origin.accepted {
+            row("pseudo-gradients aggregated", accepted.to_string());
+            row("tokens", (accepted as i64 * tokens).to_string());
+        }
         if let Some(report) = &self.report {
             row("windows of the report", report.windows.to_string());
             let miners = report.peers.iter().filter(|peer| peer.role == "miner").count();

@@ -59,6 +59,8 @@ pub struct Origin {
     pub checkpoint: Option<CheckpointRecord>,
     /// Where the run began, where it was read from the run itself.
     pub start: Option<RunStart>,
+    /// Pseudo-gradients that the model is made of, where they were counted.
+    pub accepted: Option<u64>,
 }
 
 /// A model in memory, as weights that are written.
@@ -119,7 +121,12 @@ impl Asked {
     /// The model on its disk, or in memory where it is a run's newest checkpoint.
     pub async fn weights(&self) -> Result<(Box<dyn Weights + Send>, About), Failure> {
         if self.follow {
-            let Opened { model, tokenizer, ends, name, origin } = self.open(Device::Cpu).await?;
+            let mut followed = Followed::open(&self.at, self.tokenizer.clone()).await?;
+            let opened = followed.newest(Device::Cpu).await?.ok_or_else(|| followed.nothing_yet())?;
+            let Opened { model, tokenizer, ends, name, mut origin } = opened;
+            if let Some(origin) = &mut origin {
+                origin.accepted = followed.accepted(origin).await?;
+            }
             return Ok((Box::new(Owned(model)), About { tokenizer, ends, name, origin }));
         }
         let place = self.fetched().await?;
@@ -174,7 +181,7 @@ impl Place {
         if ends.is_empty() {
             ends.extend(tokenizer.as_ref().and_then(Tokenizer::eos).map(|(id, _)| id));
         }
-        let origin = run.map(|manifest| Origin { manifest, checkpoint: None, start: None });
+        let origin = run.map(|manifest| Origin { manifest, checkpoint: None, start: None, accepted: None });
         Ok((stored, About { tokenizer, ends, name, origin }))
     }
 
@@ -280,8 +287,17 @@ impl Followed {
         self.taken = Some(record.model.clone());
         let name = self.manifest.parsed.name.clone();
         let (manifest, start) = (self.manifest.clone(), self.start.clone());
-        let origin = Some(Origin { manifest, checkpoint: Some(record), start });
+        let origin = Some(Origin { manifest, checkpoint: Some(record), start, accepted: None });
         Ok(Some(Opened { model, tokenizer, ends, name, origin }))
+    }
+
+    /// Pseudo-gradients that a model of the run is made of.
+    async fn accepted(&self, origin: &Origin) -> Result<Option<u64>, Failure> {
+        let (Some(start), Some(checkpoint)) = (&origin.start, &origin.checkpoint) else { return Ok(None) };
+        let Subnet { netuid, directory, .. } = &self.subnet;
+        let count =
+            node::count_accepted(directory, *netuid, &self.manifest, start, checkpoint.window).await?;
+        Ok(Some(count))
     }
 
     /// What to say where there is no checkpoint.
