@@ -450,8 +450,16 @@ pub async fn pause(error: &NodeError) {
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|e| Failure::new(Exit::Unexpected, format!("the work ended early: {e}")))?
+    // The runtime would wait for a thread of its own at the end; this one is left behind when the process is told to stop.
+    let (tell, done) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = tell.send(work());
+    });
+    let ended = |_| {
+        Failure::new(Exit::Unexpected, "the work ended early")
+            .hint("please report this with what stands above")
+    };
+    done.await.map_err(ended)?
 }
 
 /// Waits for Ctrl-C, a polite kill, or the end of standard input where that was asked for.

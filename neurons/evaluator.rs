@@ -72,8 +72,8 @@ async fn evaluate(args: &Args) -> Result<(), Failure> {
     loop {
         match followed.newest(device).await {
             Ok(Some(opened)) => {
-                let window = opened.window().unwrap_or_default();
-                if last.is_none_or(|last| window >= last + args.every) {
+                let window = opened.about.window().unwrap_or_default();
+                if last.is_none_or(|last| window >= last.saturating_add(args.every)) {
                     let (questions, out) = (questions.clone(), args.out.clone());
                     let shown = context::blocking(move || one(&questions, &opened, &out)).await?;
                     print(&format!("window {window}\n{shown}\n"))?;
@@ -98,7 +98,7 @@ async fn evaluate(args: &Args) -> Result<(), Failure> {
 /// Evaluates one checkpoint and keeps what came of it.
 fn one(questions: &Questions, opened: &Opened, out: &Path) -> Result<String, Failure> {
     let evaluated: Evaluated = questions.ask(opened)?;
-    let path = out.join(format!("window-{}.json", opened.window().unwrap_or_default()));
+    let path = out.join(format!("window-{}.json", opened.about.window().unwrap_or_default()));
     let document = format!("{:#}\n", evaluated.json(opened));
     write_atomic(&path, document.as_bytes()).map_err(|e| {
         Failure::new(Exit::Storage, format!("cannot write {}: {e}", path.display())).hint("check the disk")

@@ -18,8 +18,8 @@ use tokenizers::AddedToken;
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
 /// The file with special tokens and chat template.
 pub const CONFIG_FILE: &str = "tokenizer_config.json";
-/// Every file that belongs to a tokenizer; [`Tokenizer::files`] takes those that a folder has.
-const FILES: [&str; 5] =
+/// Every file that may belong to a tokenizer.
+pub const FILES: [&str; 5] =
     [TOKENIZER_FILE, CONFIG_FILE, "special_tokens_map.json", "added_tokens.json", TEMPLATE_FILE];
 const TEMPLATE_FILE: &str = "chat_template.jinja";
 /// No tokenizer is longer; it is a stranger's file and is read into memory.
@@ -84,6 +84,8 @@ pub struct Tokenizer {
     bos: Option<(i64, String)>,
     eos: Option<(i64, String)>,
     chat_template: Option<String>,
+    /// Entries of the vocabulary of the model that it is used with.
+    vocabulary: Option<i64>,
     /// The files that it was read from, or made of, by name.
     files: Vec<(String, Vec<u8>)>,
 }
@@ -171,7 +173,7 @@ impl Tokenizer {
             Some(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
             None => chat::template_of(config.get("chat_template")),
         };
-        Ok(Self { inner, bos, eos, chat_template, files })
+        Ok(Self { inner, bos, eos, chat_template, vocabulary: None, files })
     }
 
     /// Its files, by name: what a folder needs for this tokenizer to be opened from it.
@@ -189,17 +191,26 @@ impl Tokenizer {
         self.len() == 0
     }
 
-    /// Refuses a tokenizer whose tokens a model of this vocabulary has no weights for. Added tokens may be more: they are
-    /// refused when a text has one.
+    /// The tokenizer for a model of this vocabulary. One with more tokens is refused; more added tokens than the model has
+    /// weights for are refused when a text has one.
     ///
     /// # Errors
     /// [`TokenizerError::OtherVocabulary`].
-    pub fn check(&self, vocabulary: i64) -> Result<(), TokenizerError> {
+    pub fn for_model(self, vocabulary: i64) -> Result<Self, TokenizerError> {
         let tokens = self.inner.get_vocab_size(false);
         if tokens as i64 > vocabulary {
             return Err(TokenizerError::OtherVocabulary { tokens, vocabulary });
         }
-        Ok(())
+        Ok(Self { vocabulary: Some(vocabulary), ..self })
+    }
+
+    /// The tokens of an encoding, all of which the model has.
+    fn known(&self, encoding: &tokenizers::Encoding) -> Result<Vec<i64>, TokenizerError> {
+        let tokens: Vec<i64> = encoding.get_ids().iter().map(|id| i64::from(*id)).collect();
+        match tokens.iter().find(|token| self.vocabulary.is_some_and(|vocabulary| **token >= vocabulary)) {
+            Some(token) => Err(TokenizerError::Text(format!("the model has no token {token}"))),
+            None => Ok(tokens),
+        }
     }
 
     /// The token that begins a text, and how it is written.
@@ -219,7 +230,7 @@ impl Tokenizer {
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<i64>, TokenizerError> {
         let encoding =
             self.inner.encode_fast(text, special).map_err(|e| TokenizerError::Text(e.to_string()))?;
-        Ok(encoding.get_ids().iter().map(|id| i64::from(*id)).collect())
+        self.known(&encoding)
     }
 
     /// Tokens of several texts, on all cores.
@@ -229,7 +240,7 @@ impl Tokenizer {
     pub fn encode_batch(&self, texts: Vec<&str>, special: bool) -> Result<Vec<Vec<i64>>, TokenizerError> {
         let encodings =
             self.inner.encode_batch_fast(texts, special).map_err(|e| TokenizerError::Text(e.to_string()))?;
-        Ok(encodings.iter().map(|e| e.get_ids().iter().map(|id| i64::from(*id)).collect()).collect())
+        encodings.iter().map(|encoding| self.known(encoding)).collect()
     }
 
     /// The text of tokens; bytes that are no text yet are `U+FFFD`. Tokens that it does not have are nothing.

@@ -6,7 +6,7 @@ use super::{
         computing_on,
         source::{Asked, Opened},
     },
-    output::{print, print_json, table},
+    output::{byte_bar, print, print_json, table},
 };
 use crate::context;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -153,7 +153,7 @@ impl Questions {
     /// Asks a model.
     pub fn ask(&self, opened: &Opened) -> Result<Evaluated, Failure> {
         let started = Instant::now();
-        let tokenizer = opened.tokenizer()?;
+        let tokenizer = opened.about.tokenizer()?;
         let usual = if opened.model.device().is_cuda() { CUDA_TOKENS } else { CPU_TOKENS };
         let budget = self.budget.unwrap_or(usual) as usize;
         let options = Options { shots: self.shots, limit: self.limit, budget };
@@ -199,7 +199,7 @@ async fn fetch(tasks: &[Task], examples: bool) -> Result<TempDir, Failure> {
         let repo = Repo::dataset_as_parquet(path)?;
         let snapshot = hub.snapshot(&repo).await?;
         let is_wanted = |name: &str| wanted.iter().any(|folder| name.starts_with(folder.as_str()));
-        let bar = ProgressBar::new(snapshot.bytes(is_wanted)).with_message(path.to_owned());
+        let bar = byte_bar(snapshot.bytes(is_wanted));
         let folder = hub.fetch(&snapshot, is_wanted, |come| bar.inc(come)).await?;
         bar.finish_and_clear();
         let link = place.path().join(path.rsplit('/').next().unwrap_or(path));
@@ -233,15 +233,15 @@ impl Evaluated {
         let mut document = eval::harness_json(&self.outcomes, &self.groups);
         let config = opened.model.config();
         let special = |token: Option<(i64, &str)>| token.map(|(id, text)| json!([text, id.to_string()]));
-        let tokenizer = opened.tokenizer.as_ref();
+        let tokenizer = opened.about.tokenizer.as_ref();
         document["config"] = json!({
-            "model": "templar", "model_args": opened.name, "model_num_parameters": parameter_count(config),
-            "model_dtype": "torch.float32", "model_sha": hex::encode(opened.model.hash()), "window": opened.window(),
+            "model": "templar", "model_args": opened.about.name, "model_num_parameters": parameter_count(config),
+            "model_dtype": "torch.float32", "model_sha": hex::encode(opened.model.hash()), "window": opened.about.window(),
             "limit": self.outcomes.iter().find(|o| o.samples.len() < o.rows).map(|o| o.samples.len()),
             "bootstrap_iters": 100_000, "fewshot_seed": 1234,
         });
         document["model_source"] = "templar".into();
-        document["model_name"] = opened.name.as_str().into();
+        document["model_name"] = opened.about.name.as_str().into();
         document["max_length"] = config.sequence_length.into();
         document["tokenizer_bos_token"] = special(tokenizer.and_then(|t| t.bos())).unwrap_or_default();
         document["tokenizer_eos_token"] = special(tokenizer.and_then(|t| t.eos())).unwrap_or_default();
@@ -301,9 +301,9 @@ pub fn write_samples(folder: &Path, outcomes: &[Outcome]) -> Result<(), Failure>
 
 /// Adds results to a history and draws it.
 pub fn add_to_history(path: &Path, opened: &Opened, evaluated: &Evaluated) -> Result<(), Failure> {
-    let checkpoint = opened.origin.as_ref().and_then(|origin| origin.checkpoint.as_ref());
+    let checkpoint = opened.about.origin.as_ref().and_then(|origin| origin.checkpoint.as_ref());
     let point = Point {
-        window: opened.window(),
+        window: opened.about.window(),
         round: checkpoint.map(|checkpoint| checkpoint.round),
         model: hex::encode(opened.model.hash()),
         time: now(),

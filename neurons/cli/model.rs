@@ -7,25 +7,21 @@ mod serve;
 pub mod source;
 
 pub use generate::computing_on;
-use source::{Asked, Opened, Place};
+use source::{About, Asked, Place};
 
 use crate::{
     cli::{
         Failure,
-        output::{print, print_json},
+        output::{byte_bar, print, print_json},
         scores::source::BucketArgs,
     },
     context,
 };
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
-use tch::Device;
+use std::path::{Path, PathBuf};
 use templar::{
     hub::Repo,
+    manifest::ModelConfig,
     model::{
         hugging_face::{self, Dtype, ExportOptions, Weights},
         parameter_count,
@@ -135,9 +131,9 @@ pub async fn run(args: Args) -> Result<(), Failure> {
                     shard_bytes: args.shard_mb * 1_000_000,
                     tokenizer: about.tokenizer.as_ref(),
                 };
-                let config = weights.config().clone();
+                let config = weights.with(|weights| weights.config().clone());
                 let card = |hash: &str| Some(facts.card(&about, &config, args.dtype, hash));
-                export(weights.as_mut(), &args.out, options, card)
+                weights.with(|weights| export(weights, &args.out, options, card))
             })
             .await?;
             if let Some(repo) = push {
@@ -146,9 +142,9 @@ pub async fn run(args: Args) -> Result<(), Failure> {
             exported.print(json)
         }
         Verb::Import(args) => {
-            let path = hub::folder_of(&args.model).await?;
+            let place = Place::new(&args.model).fetched().await?;
             let exported = context::blocking(move || {
-                let (mut stored, about) = Place { path, run: None, tokenizer: None }.stored()?;
+                let (mut stored, about) = place.stored()?;
                 let options = ExportOptions {
                     shard_bytes: u64::MAX,
                     tokenizer: about.tokenizer.as_ref(),
@@ -159,8 +155,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
             exported.await?.print(args.json)
         }
         Verb::Info(args) => {
-            let opened = args.source.asked().open(Device::Cpu).await?;
-            context::blocking(move || info(&args, &opened)).await
+            let (mut weights, about) = args.source.asked().weights().await?;
+            context::blocking(move || weights.with(|weights| info(&args, weights, &about))).await
         }
         Verb::Generate(args) => generate::run(args).await,
         Verb::Serve(args) => serve::run(args).await,
@@ -198,12 +194,7 @@ fn export(
     card: impl FnOnce(&str) -> Option<String>,
 ) -> Result<Exported, Failure> {
     let count = parameter_count(weights.config());
-    let bar = ProgressBar::new(count as u64 * options.dtype.size());
-    if let Ok(style) =
-        ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left")
-    {
-        bar.set_style(style);
-    }
+    let bar = byte_bar(count as u64 * options.dtype.size());
     let done = hugging_face::export_weights(weights, out, options, |written| bar.inc(written), card)?;
     bar.finish_and_clear();
     Ok(Exported {
@@ -236,26 +227,31 @@ impl Exported {
     }
 }
 
-fn info(args: &Info, opened: &Opened) -> Result<(), Failure> {
-    let config = opened.model.config();
-    let weights = match args.source.model.as_ref().filter(|path| path.is_dir()) {
-        Some(folder) => hugging_face::describe(folder)?.weights,
-        None => BTreeMap::from([(Dtype::F32.name().to_owned(), parameter_count(config) as u64)]),
-    };
-    let hash = hex::encode(opened.model.hash());
-    let parameters = parameter_count(config);
+fn info(args: &Info, weights: &mut dyn Weights, about: &About) -> Result<(), Failure> {
+    let (config, dtypes) = (weights.config().clone(), weights.dtypes());
+    let hash = hex::encode(weights.hash()?);
+    let parameters = parameter_count(&config);
     if args.json {
         return print_json(&json!({
-            "config": config, "parameters": parameters, "weights": weights, "model_hash": hash,
-            "tokens": opened.tokenizer.as_ref().map(Tokenizer::len), "ends": opened.ends,
-            "window": opened.window(),
+            "config": config, "parameters": parameters, "weights": dtypes, "model_hash": hash,
+            "tokens": about.tokenizer.as_ref().map(Tokenizer::len), "ends": about.ends, "window": about.window(),
         }));
     }
-    let types: Vec<String> = weights.iter().map(|(dtype, count)| format!("{count} {dtype}")).collect();
+    let types: Vec<String> = dtypes.iter().map(|(dtype, count)| format!("{count} {dtype}")).collect();
     print(&format!(
-        "Llama of {parameters} weights ({})\n  vocabulary {}, width {}, {} layers of {} heads ({} for keys), inner width {}\n  \
-         {} positions, rope base {}{}{}\nmodel {hash}\n",
+        "Llama of {parameters} weights ({})\n  {}, rope base {}{}{}\nmodel {hash}\n",
         types.join(", "),
+        shape(&config),
+        config.rope_theta,
+        if config.rope_scaling.is_some() { ", scaled" } else { "" },
+        if config.tied { ", head tied to the embedding" } else { "" },
+    ))
+}
+
+/// A model's shape in words.
+fn shape(config: &ModelConfig) -> String {
+    format!(
+        "vocabulary {}, width {}, {} layers of {} heads ({} for keys), inner width {}, {} positions",
         config.vocab_size,
         config.hidden_size,
         config.layers,
@@ -263,8 +259,5 @@ fn info(args: &Info, opened: &Opened) -> Result<(), Failure> {
         config.kv_heads,
         config.intermediate_size,
         config.sequence_length,
-        config.rope_theta,
-        if config.rope_scaling.is_some() { ", scaled" } else { "" },
-        if config.tied { ", head tied to the embedding" } else { "" },
-    ))
+    )
 }

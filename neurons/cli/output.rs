@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 
 use crate::cli::{Exit, Failure};
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// Writes the result to stdout. A reader that has seen enough (`head`) is no failure.
 pub fn print(text: &str) -> Result<(), Failure> {
@@ -20,6 +21,17 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|e| Failure::new(Exit::Unexpected, format!("cannot write the result as JSON: {e}")))?;
     print(&(text + "\n"))
+}
+
+/// How much of so many bytes has come or gone, on stderr.
+pub fn byte_bar(bytes: u64) -> ProgressBar {
+    let bar = ProgressBar::new(bytes);
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left")
+    {
+        bar.set_style(style);
+    }
+    bar
 }
 
 /// Rows under a heading, each column as wide as its widest cell; columns named in `left` start at the left, the

@@ -168,13 +168,13 @@ pub(crate) fn without_brackets(text: &str) -> String {
     while let Some(open) = rest.find('[') {
         let (front, from) = rest.split_at(open);
         kept.push_str(front);
-        let end = from.find([']', '\n']).filter(|end| from[*end..].starts_with(']'));
-        match end {
-            Some(end) => rest = &from[end + 1..],
-            None => {
-                kept.push('[');
-                rest = &from[1..];
-            }
+        let end = from.find([']', '\n']).unwrap_or(from.len());
+        if from[end..].starts_with(']') {
+            rest = &from[end + 1..];
+        } else {
+            // No bracket before the line's end is closed.
+            kept.push_str(&from[..end]);
+            rest = &from[end..];
         }
     }
     kept + rest
@@ -233,6 +233,7 @@ mod tests {
             ("[a\nb] [c]", "[a\nb] "),
             ("[[x]] y]", "] y]"),
             ("[open", "[open"),
+            ("[[a\n[b]", "[[a\n"),
             ("no", "no"),
             ("[title] a  b", " a  b"),
         ] {

@@ -56,14 +56,14 @@ impl RepoCache {
     /// Makes a file of a snapshot lead to its blob.
     pub(super) fn link(&self, commit: &str, file: &str, hash: &str) -> Result<(), HubError> {
         let path = self.snapshot(commit).join(file);
-        if path.exists() {
+        let up = "../".repeat(1 + file.split('/').count());
+        let target = PathBuf::from(format!("{up}blobs/{hash}"));
+        if path.exists() && fs::read_link(&path).is_ok_and(|found| found == target) {
             return Ok(());
         }
         let folder = path.parent().unwrap_or(&path);
         fs::create_dir_all(folder).map_err(disk("write", folder))?;
-        let up = "../".repeat(1 + file.split('/').count());
-        let target = PathBuf::from(format!("{up}blobs/{hash}"));
-        // A link that leads nowhere is one of a blob that was removed.
+        // It leads to a blob that was removed, or to another than the repository names now.
         let _ = fs::remove_file(&path);
         #[cfg(unix)]
         let linked = std::os::unix::fs::symlink(&target, &path);
@@ -122,6 +122,11 @@ mod tests {
             let path = folder.path().join("models--o--n/snapshots").join(&commit).join(file);
             assert_eq!(fs::read_to_string(path).unwrap(), "content");
         }
+        // A link to another blob is made anew.
+        let other = "d".repeat(40);
+        fs::write(cache.blob(&other), "other").unwrap();
+        cache.link(&commit, "one.json", &other).unwrap();
+        assert_eq!(fs::read_to_string(cache.snapshot(&commit).join("one.json")).unwrap(), "other");
         cache.remember("main", &commit).unwrap();
         assert_eq!(cache.commit_of("main"), Some(commit));
         assert_eq!(cache.commit_of("other"), None);

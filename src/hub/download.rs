@@ -21,6 +21,8 @@ use std::{
 const RANGE: u64 = 8 << 20;
 /// Ranges that are fetched side by side.
 const AT_ONCE: usize = 8;
+/// No file of a model or dataset is larger; room is made for it before it comes.
+const MAX_FILE: u64 = 1 << 40;
 
 /// A repository at one commit.
 #[derive(Debug, Clone)]
@@ -114,6 +116,9 @@ impl Hub {
             }
             let large = lfs.as_ref().and_then(|lfs| lfs.sha256.clone().or_else(|| lfs.oid.clone()));
             let size = lfs.and_then(|lfs| lfs.size).or(size);
+            if size.is_some_and(|size| size > MAX_FILE) {
+                return Err(problem(format!("its file {name} is said to have more than {MAX_FILE} bytes")));
+            }
             let hash = large.or(blob_id).filter(|hash| is_hash(hash));
             let hash = hash.ok_or_else(|| problem(format!("its file {name} has no hash")))?;
             files.push(RepoFile { name, size, hash });

@@ -4,7 +4,10 @@
 
 use super::memory::floats_in_place;
 use rayon::prelude::*;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 use tch::{Device, Tensor};
 
 /// More rows are left to libtorch, whose blocks pay then.
@@ -21,11 +24,24 @@ static WORKERS: AtomicUsize = AtomicUsize::new(1);
 /// Does work whose products are those of [`few`]: all threads are for them, and libtorch's own wait asleep. (After each piece
 /// of theirs they would spin, in the way of the others.)
 pub(super) fn writing<T>(work: impl FnOnce() -> T) -> T {
-    let threads = tch::get_num_threads();
-    WORKERS.store(usize::try_from(threads).unwrap_or(1), Ordering::Relaxed);
-    tch::set_num_threads(1);
+    /// How many do such work now, and libtorch's threads before the first of them.
+    static NOW: Mutex<(usize, i32)> = Mutex::new((0, 1));
+    let now = || NOW.lock().unwrap_or_else(PoisonError::into_inner);
+    {
+        let mut now = now();
+        if now.0 == 0 {
+            now.1 = tch::get_num_threads();
+            WORKERS.store(usize::try_from(now.1).unwrap_or(1), Ordering::Relaxed);
+            tch::set_num_threads(1);
+        }
+        now.0 += 1;
+    }
     let done = work();
-    tch::set_num_threads(threads);
+    let mut now = now();
+    now.0 -= 1;
+    if now.0 == 0 {
+        tch::set_num_threads(now.1);
+    }
     done
 }
 

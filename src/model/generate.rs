@@ -289,15 +289,14 @@ impl<'a> Engine<'a> {
     }
 }
 
-/// Tokens of a byte-level text.
-pub fn bytes_to_tokens(text: &[u8]) -> Vec<i64> {
-    text.iter().map(|byte| i64::from(*byte)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::manifest::{ManifestFile, ModelConfig};
+
+    fn bytes_to_tokens(text: &[u8]) -> Vec<i64> {
+        text.iter().map(|byte| i64::from(*byte)).collect()
+    }
 
     fn model(rope_scaling: Option<RopeScaling>) -> Llama {
         let local = ManifestFile::preset("local").unwrap().parsed.model;

@@ -7,7 +7,7 @@ mod shards;
 
 pub use config::{config_json, parse_config};
 
-use super::{Llama, ModelError, ModelHasher, parameter_shapes, with_bytes};
+use super::{Llama, ModelError, ModelHasher, parameter_count, parameter_shapes, with_bytes};
 use crate::{manifest::ModelConfig, tokenizer::Tokenizer};
 use serde_json::json;
 use shards::{Plan, Sources, write_header};
@@ -110,11 +110,16 @@ pub struct Description {
 pub fn describe(folder: &Path) -> Result<Description, ModelError> {
     let config = read_config(folder)?;
     let sources = Sources::open(folder, &config)?;
+    Ok(Description { config, weights: dtypes(&sources), files: sources.files().to_vec() })
+}
+
+/// How many weights of each type there are.
+fn dtypes(sources: &Sources) -> BTreeMap<String, u64> {
     let mut weights = BTreeMap::new();
     for (dtype, count) in sources.weights() {
         *weights.entry(dtype.name().to_owned()).or_default() += count;
     }
-    Ok(Description { config, weights, files: sources.files().to_vec() })
+    weights
 }
 
 /// The weights of a model, one after the other.
@@ -127,15 +132,36 @@ pub trait Weights {
     /// # Errors
     /// What the disk says.
     fn weight(&mut self, name: &str) -> Result<Tensor, ModelError>;
+
+    /// How many weights there are of each type, as they are kept.
+    fn dtypes(&self) -> BTreeMap<String, u64> {
+        BTreeMap::from([(Dtype::F32.name().to_owned(), parameter_count(self.config()) as u64)])
+    }
+
+    /// [`Llama::hash`] of the model.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn hash(&mut self) -> Result<[u8; 32], ModelError> {
+        let mut hasher = ModelHasher::default();
+        for (name, _) in parameter_shapes(&self.config().clone()) {
+            hasher.add(&name, &self.weight(&name)?);
+        }
+        Ok(hasher.finish())
+    }
 }
 
-impl Weights for &Llama {
+/// A model in memory.
+#[derive(Debug)]
+pub struct InMemory<'a>(pub &'a Llama);
+
+impl Weights for InMemory<'_> {
     fn config(&self) -> &ModelConfig {
-        Llama::config(self)
+        self.0.config()
     }
 
     fn weight(&mut self, name: &str) -> Result<Tensor, ModelError> {
-        let found = self.parameters().iter().find(|(known, _)| known == name);
+        let found = self.0.parameters().iter().find(|(known, _)| known == name);
         let missing = || ModelError::OtherModel { path: String::new(), problem: format!("it has no {name}") };
         found.map(|(_, tensor)| tensor.shallow_clone()).ok_or_else(missing)
     }
@@ -189,6 +215,10 @@ impl Weights for Stored {
     fn weight(&mut self, name: &str) -> Result<Tensor, ModelError> {
         Ok(self.sources.read(name)?.to_kind(Kind::Float))
     }
+
+    fn dtypes(&self) -> BTreeMap<String, u64> {
+        dtypes(&self.sources)
+    }
 }
 
 /// Opens the model of a folder, its weights as float32.
@@ -236,7 +266,7 @@ pub fn export(
     options: ExportOptions<'_>,
     told: impl FnMut(u64),
 ) -> Result<Exported, ModelError> {
-    export_weights(&mut &*model, folder, options, told, |_| None)
+    export_weights(&mut InMemory(model), folder, options, told, |_| None)
 }
 
 /// [`export`] of weights that need not be in memory: one tensor is at a time. `card` is given the model's hash, in hex, and

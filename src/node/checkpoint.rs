@@ -13,7 +13,7 @@ use tch::Device;
 /// What a leader says about its newest checkpoint; `None` before there is one.
 ///
 /// # Errors
-/// [`NodeError`] where there is no leader, or its word cannot be read.
+/// [`NodeError`] where there is no leader, its word cannot be read, or it speaks of a window that has not come.
 pub async fn newest_checkpoint(
     directory: &Directory,
     netuid: NetUid,
@@ -23,7 +23,13 @@ pub async fn newest_checkpoint(
     let run = hex::encode(manifest.hash());
     let record: Option<CheckpointRecord> =
         document(store, &keys(manifest).latest_checkpoint(), hotkey).await?;
-    Ok(record.filter(|record| record.run == run))
+    let record = record.filter(|record| record.run == run);
+    // The leader may have seen a block more than this node.
+    let now = manifest.parsed.schedule().window_of(directory.metagraph.block) + 1;
+    match record {
+        Some(CheckpointRecord { window, .. }) if window > now => Err(NodeError::BadCheckpoint { window }),
+        record => Ok(record),
+    }
 }
 
 /// The model of a checkpoint, which has the hash that its record names.

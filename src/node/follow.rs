@@ -113,11 +113,20 @@ pub async fn count_accepted(
 ) -> Result<u64, NodeError> {
     let Leader { hotkey: leader, store, .. } = directory.led(netuid)?;
     let keys = RunKeys::new(hex::encode(&manifest.hash()[..8]));
+    let run = hex::encode(manifest.hash());
+    let run = run.as_str();
     let count = |window| {
         let key = keys.round(window);
         async move {
             let record: Option<RoundRecord> = document(store, &key, leader).await?;
-            Ok(record.map_or(0, |record| record.accepted.len() as u64))
+            match record {
+                Some(record)
+                    if (record.run.as_str(), record.netuid, record.window) != (run, netuid, window) =>
+                {
+                    Err(NodeError::OutOfOrder { window })
+                }
+                record => Ok(record.map_or(0, |record| record.accepted.len() as u64)),
+            }
         }
     };
     let counts = stream::iter((start.start_window..=last).map(count)).buffer_unordered(RECORDS_AT_ONCE);

@@ -12,8 +12,8 @@ fn bytes_are_their_own_tokens() {
     assert_eq!(tokenizer.decode(&all, true), String::from_utf8_lossy(&(1..=255).collect::<Vec<u8>>()));
     assert_eq!(tokenizer.encode("a<|endoftext|>b", true).unwrap(), [97, 0, 98]);
     assert_eq!((tokenizer.bos().unwrap().0, tokenizer.eos().unwrap()), (0, (0, SEPARATOR)));
-    assert!(tokenizer.check(256).is_ok());
-    assert!(matches!(tokenizer.check(200), Err(TokenizerError::OtherVocabulary { tokens: 256, .. })));
+    assert!(tokenizer.clone().for_model(256).is_ok());
+    assert!(matches!(tokenizer.for_model(200), Err(TokenizerError::OtherVocabulary { tokens: 256, .. })));
 }
 
 #[test]
@@ -34,6 +34,11 @@ fn a_folder_opens_as_it_was_written() {
     assert_eq!(tokenizer.eos().unwrap(), (256, "<|end|>"));
     // The file has a rule of its own, and that counts.
     assert_eq!(tokenizer.encode("a<|end|>", true).unwrap(), [97, 256]);
+    // A model without weights for what was added takes all other texts.
+    let smaller = tokenizer.clone().for_model(256).unwrap();
+    assert_eq!(smaller.encode("a", true).unwrap(), [97]);
+    let refused = [smaller.encode("a<|end|>", true).err(), smaller.encode_batch(vec!["<|end|>"], true).err()];
+    assert!(refused.iter().flatten().filter(|e| e.to_string().contains("no token 256")).count() == 2);
     let said = [Message { role: "user".to_owned(), content: " hi ".to_owned() }];
     let prompt = tokenizer.chat_prompt(&said).unwrap();
     assert_eq!(prompt, "<|endoftext|>USER: hi\n{\"role\": \"user\", \"content\": \" hi \"}");

@@ -13,7 +13,7 @@ mod tasks;
 
 use serde_json::Value;
 use std::{fs, path::Path, process::Command, time::Instant};
-use tch::Device;
+use tch::{Device, Tensor};
 use templar::{
     eval::{self, Folder, Options, expand},
     manifest::{ManifestFile, ModelConfig},
@@ -83,6 +83,21 @@ fn generate(model: &Llama, rows: usize) -> f64 {
             engine.step();
         }
     })
+}
+
+/// How fast libtorch reads weights for the product of one row, and the same memory for a sum.
+fn memory() {
+    let float = (tch::Kind::Float, Device::Cpu);
+    let weights: Vec<Tensor> = (0..4).map(|_| Tensor::randn([32_000, 512], float)).collect();
+    let x = Tensor::randn([1, 512], float);
+    let gigabytes = 4.0 * 32_000.0 * 512.0 * 4e-9;
+    let product = best(5, || weights.iter().for_each(|weight| drop(x.linear::<&Tensor>(weight, None))));
+    let sum = best(5, || weights.iter().for_each(|weight| drop(weight.sum(tch::Kind::Float))));
+    let (product, sum) = (gigabytes / product, gigabytes / sum);
+    println!(
+        "| libtorch: product of one row, sum | {product:.1} GB/s | {sum:.1} GB/s | {:.2} | itself |",
+        product / sum
+    );
 }
 
 fn row(what: &str, ours: f64, theirs: f64, unit: &str, beside: &str) {
@@ -167,6 +182,7 @@ fn main() {
         let what = format!("greedy tokens, {rows} at once");
         row(&what, tokens / generate(&model, rows), tokens / theirs(name), "tokens/s", "transformers");
     }
+    memory();
     let bytes = 4e-9 * parameter_count(&config) as f64;
     let load = best(3, || {
         let opened = hugging_face::import(&place.join("model"), Device::Cpu).unwrap();

@@ -152,7 +152,9 @@ fn noted(world: &Shared, method: &str, name: &str, headers: &HeaderMap) -> (Opti
     let mut world = world.lock().unwrap();
     let range = headers.get(header::RANGE).map_or("", |range| range.to_str().unwrap());
     world.asked.push(format!("{method} {name} {range}").trim().to_owned());
-    let fault = world.faults.get_mut(name).filter(|faults| !faults.is_empty()).map(|faults| faults.remove(0));
+    // Of one range, or of the file whatever is asked of it.
+    let mut next = |name: &str| world.faults.get_mut(name).filter(|f| !f.is_empty()).map(|f| f.remove(0));
+    let fault = next(format!("{name} {range}").trim()).or_else(|| next(name));
     let shown =
         headers.get(header::AUTHORIZATION).is_some_and(|value| value == format!("Bearer {TOKEN}").as_str());
     (fault, shown || !world.private)
@@ -383,7 +385,18 @@ fn a_model_comes_from_the_hub_whatever_happens_on_the_way() {
     server.asked();
     assert!(!place.join("one").exists());
     // One range fails often, the others come; the next time only that is fetched.
+    fs::remove_dir_all(place.join("home")).unwrap();
     server.faults(weights, &[]);
+    let second = format!("{weights} bytes=8388608-16777215");
+    server.faults(&second, &[Fault::Half; 5]);
+    import("one", None).fails(4, "the connection broke while asking for model.safetensors");
+    assert!(server.asked().iter().filter(|line| line.contains(weights)).count() >= 8);
+    server.faults("tokenizer.json", &[Fault::Status(503); 5]);
+    import("one", None).fails(4, "503 to tokenizer.json");
+    let asked = server.asked();
+    let ranges: Vec<&String> = asked.iter().filter(|line| line.contains(weights)).collect();
+    assert_eq!(ranges, [&format!("GET {second}")], "only what was missing");
+    fs::remove_dir_all(place.join("home")).unwrap();
     server.faults("tokenizer.json", &[Fault::Status(503); 5]);
     import("one", None).fails(4, "503 to tokenizer.json");
     let first = server.asked();
@@ -464,6 +477,16 @@ fn a_model_comes_from_the_hub_whatever_happens_on_the_way() {
     import("six", None).fails(7, "config.json of hf:some/model: it describes `gpt2`");
     assert!(!server.asked().iter().any(|line| line.contains(weights)));
     server.world.lock().unwrap().files.insert("config.json".to_owned(), good.unwrap());
+    assert_eq!(
+        server.templar(place, "model info hf:some/model --json", Some(TOKEN)).json()["model_hash"],
+        hash
+    );
+    // A tokenizer alone comes without the weights.
+    fs::remove_dir_all(place.join("home/hub")).unwrap();
+    server.asked();
+    let with = "model generate --model theirs --tokenizer hf:some/model --prompt x --tokens 2 --json";
+    server.templar(place, with, Some(TOKEN)).json();
+    assert!(!server.asked().iter().any(|line| line.contains(weights)));
     server.world.lock().unwrap().files.insert("../../escape.json".to_owned(), b"{}".to_vec());
     import("six", None).fails(4, "leads out of it");
     assert!(!place.join("six").exists());

@@ -119,7 +119,9 @@ fn a_checkpoint_goes_out_and_comes_back() {
     assert_eq!((&info["model_hash"], &info["parameters"]), (&hash.clone().into(), &459_392.into()));
     assert_eq!(info["weights"]["F32"], 459_392);
     assert_eq!(run("info model.safetensors --run local --json").json()["model_hash"], hash);
-    assert!(run("info two").out.starts_with("Llama of 459392 weights (459392 F32)\n"));
+    assert!(
+        run("info two").out.starts_with("Llama of 459392 weights (459392 F32)\n  vocabulary 256, width ")
+    );
     // The tokenizer of bytes comes along.
     assert!(Tokenizer::open(&folder.path().join("one")).is_ok_and(|t| t.len() == 256));
     assert_eq!((&info["tokens"], &info["ends"]), (&256.into(), &serde_json::json!([0])));

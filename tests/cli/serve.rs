@@ -111,6 +111,7 @@ fn an_openai_client_is_answered() {
     let text = found["text"].as_str().unwrap();
     assert!(text.starts_with(found["stopped"].as_str().unwrap()) && found["stopped"] != found["text"]);
     assert_eq!(found["chat"], found["chat_streamed"]);
+    assert_eq!(found["chat"], found["chat_prompted"], "the template made another prompt");
     assert_eq!(found["none"], "abc");
     let told = &found["logprobs"];
     assert!(found["echo"].as_str().unwrap().starts_with("abc"));

@@ -52,6 +52,8 @@ found["stopped"] = client.completions.create(**greedy, stop=[stop]).choices[0].t
 talk = dict(model=name, messages=[{"role": "user", "content": "hi"}], temperature=0, max_tokens=6)
 try:
     found["chat"] = client.chat.completions.create(**talk).choices[0].message.content
+    prompted = client.completions.create(model=name, prompt="user: hi\n", temperature=0, max_tokens=6)
+    found["chat_prompted"] = prompted.choices[0].text
     deltas = list(client.chat.completions.create(**talk, stream=True))
     found["chat_streamed"] = "".join(d.choices[0].delta.content or "" for d in deltas)
 except openai.BadRequestError as error:

@@ -67,19 +67,9 @@ impl Facts {
         let name = about.origin.as_ref().map_or(about.name.as_str(), |origin| &origin.manifest.parsed.name);
         let _ = writeln!(text, "# {name}\n");
         let parameters = parameter_count(config);
-        let _ = writeln!(
-            text,
-            "A Llama of {parameters} weights: vocabulary {}, width {}, {} layers of {} heads ({} for keys), inner width {}, \
-             {} positions. Weights are {}.\n",
-            config.vocab_size,
-            config.hidden_size,
-            config.layers,
-            config.heads,
-            config.kv_heads,
-            config.intermediate_size,
-            config.sequence_length,
-            dtype.torch_name(),
-        );
+        let shape = super::shape(config);
+        let _ =
+            writeln!(text, "A Llama of {parameters} weights: {shape}. Weights are {}.\n", dtype.torch_name());
         text.push_str(&self.origin(about));
         let _ = writeln!(text, "| | |\n|---|---|\n| hash of the model | `{}` |\n", hash);
         text.push_str(

@@ -82,7 +82,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn generate(args: &Args, opened: &Opened) -> Result<(), Failure> {
-    let tokenizer = opened.tokenizer()?;
+    let tokenizer = opened.about.tokenizer()?;
     let prompts =
         args.prompt.iter().map(|text| prompt(tokenizer, text, args)).collect::<Result<Vec<_>, _>>()?;
     let started = Instant::now();
@@ -142,15 +142,11 @@ fn write(
     prompts: &[Vec<i64>],
 ) -> Result<Vec<Written>, Failure> {
     let shown = !args.json && prompts.len() == 1;
-    let ends = if args.ignore_end { Vec::new() } else { opened.ends.clone() };
+    let ends = if args.ignore_end { Vec::new() } else { opened.about.ends.clone() };
     let mut engine = Engine::new(&opened.model);
     let mut texts: Vec<Written> = Vec::new();
     let mut writings = Vec::new();
     for (number, prompt) in prompts.iter().enumerate() {
-        if let Some(token) = prompt.iter().find(|token| **token >= opened.model.config().vocab_size) {
-            let message = format!("the prompt has token {token}, for which the model has no weights");
-            return Err(Failure::new(Exit::Data, message).hint("leave out the added token"));
-        }
         let sampling = Sampling {
             temperature: args.temperature,
             top_k: args.top_k,

@@ -1,40 +1,21 @@
 //! Models that are named `hf:OWNER/NAME`: fetched into the cache first, and put there.
 
-use crate::cli::Failure;
-use indicatif::{ProgressBar, ProgressStyle};
+use crate::cli::{Failure, output::byte_bar};
 use std::path::{Path, PathBuf};
 use templar::{
-    hub::{Hub, PREFIX, Repo},
+    hub::{Hub, PREFIX, Repo, Snapshot},
     model::{
         ModelError,
-        hugging_face::{CONFIG_FILE, parse_config},
+        hugging_face::{CONFIG_FILE, GENERATION_FILE, INDEX_FILE, parse_config},
     },
+    tokenizer::FILES,
 };
 
 /// Files of a model that are read: its configuration, weights and tokenizer. What else a repository has, pickles among it,
 /// is not fetched.
 fn is_read(name: &str) -> bool {
     let weights = name.starts_with("model") && name.ends_with(".safetensors");
-    let known = [
-        CONFIG_FILE,
-        "generation_config.json",
-        "model.safetensors.index.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "chat_template.jinja",
-    ];
-    weights || known.contains(&name)
-}
-
-fn bar(bytes: u64) -> ProgressBar {
-    let bar = ProgressBar::new(bytes);
-    let style = "{bar:32} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left";
-    if let Ok(style) = ProgressStyle::with_template(style) {
-        bar.set_style(style);
-    }
-    bar
+    weights || [CONFIG_FILE, GENERATION_FILE, INDEX_FILE].contains(&name) || FILES.contains(&name)
 }
 
 /// The folder of a model: itself, or what was fetched of the repository that is named.
@@ -52,8 +33,22 @@ pub async fn folder_of(path: &Path) -> Result<PathBuf, Failure> {
         let path = format!("{CONFIG_FILE} of {repo}");
         parse_config(&text).map_err(|problem| ModelError::Unsupported { path, problem })?;
     }
-    let bar = bar(snapshot.bytes(is_read));
-    let folder = hub.fetch(&snapshot, is_read, |come| bar.inc(come)).await?;
+    come(&hub, &snapshot, is_read).await
+}
+
+/// The folder of a tokenizer: itself, or what was fetched of the repository that is named, without its weights.
+pub async fn tokenizer_folder_of(path: &Path) -> Result<PathBuf, Failure> {
+    let Some(name) = path.to_str().filter(|name| name.starts_with(PREFIX)) else {
+        return Ok(path.to_owned());
+    };
+    let hub = Hub::from_env(|name| std::env::var(name).ok())?;
+    let snapshot = hub.snapshot(&name.parse()?).await?;
+    come(&hub, &snapshot, |name| FILES.contains(&name)).await
+}
+
+async fn come(hub: &Hub, snapshot: &Snapshot, wanted: fn(&str) -> bool) -> Result<PathBuf, Failure> {
+    let bar = byte_bar(snapshot.bytes(wanted));
+    let folder = hub.fetch(snapshot, wanted, |come| bar.inc(come)).await?;
     bar.finish_and_clear();
     Ok(folder)
 }
@@ -62,7 +57,7 @@ pub async fn folder_of(path: &Path) -> Result<PathBuf, Failure> {
 pub async fn push(repo: &Repo, folder: &Path, message: &str) -> Result<String, Failure> {
     let hub = Hub::from_env(|name| std::env::var(name).ok())?;
     let listed = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let bar = bar(listed.filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum());
+    let bar = byte_bar(listed.filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum());
     let place = hub.push(repo, folder, message, |sent| bar.inc(sent)).await?;
     bar.finish_and_clear();
     Ok(place)

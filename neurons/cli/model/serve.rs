@@ -12,7 +12,7 @@ use crate::{
     cli::{Exit, Failure, output::print},
     context,
 };
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::IntoFuture, net::SocketAddr, sync::Arc, time::Duration};
 use tch::Device;
 use templar::tokenizer::Tokenizer;
 use tokio::{net::TcpListener, sync::RwLock};
@@ -39,6 +39,8 @@ pub struct Args {
 
 /// Pause between two looks for a newer checkpoint.
 const POLL: Duration = Duration::from_secs(5);
+/// How long answers are waited for once the process is told to stop.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The key that a client must show, where there is one.
 const API_KEY: &str = "TEMPLAR_API_KEY";
 
@@ -58,9 +60,9 @@ impl Served {
     fn of(opened: &Opened) -> Result<Self, Failure> {
         let config = opened.model.config();
         Ok(Self {
-            name: opened.name.clone(),
-            window: opened.window(),
-            tokenizer: Arc::new(opened.tokenizer()?.clone()),
+            name: opened.about.name.clone(),
+            window: opened.about.window(),
+            tokenizer: Arc::new(opened.about.tokenizer()?.clone()),
             vocabulary: config.vocab_size,
             positions: config.sequence_length as usize,
         })
@@ -103,14 +105,24 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         tokio::spawn(follow(followed, server.clone(), device));
     }
     print(&format!("listening on http://{address}/v1\n"))?;
+    let (tell, told) = tokio::sync::oneshot::channel();
     let stopped = async {
-        tokio::select! {
-            () = context::told_to_stop(false) => {}
-            _ = ended => tracing::error!("the model's thread has ended"),
-        }
+        let failed = tokio::select! {
+            () = context::told_to_stop(false) => None,
+            _ = ended => Some(Failure::new(Exit::Unexpected, "the model's thread has ended")
+                .hint("see what stands above; a smaller --slots needs less memory")),
+        };
+        let _ = tell.send(());
+        // Texts that are nearly done are waited for, others not.
+        tokio::time::sleep(LAST_WORDS).await;
+        failed.map_or(Ok(()), Err)
     };
-    let running = axum::serve(listener, api::router(server)).with_graceful_shutdown(stopped);
-    running.await.map_err(|e| Failure::new(Exit::Unexpected, format!("the server ended: {e}")))
+    let graceful = async { told.await.unwrap_or_default() };
+    let running = axum::serve(listener, api::router(server)).with_graceful_shutdown(graceful).into_future();
+    tokio::select! {
+        stopped = stopped => stopped,
+        ended = running => ended.map_err(|e| Failure::new(Exit::Unexpected, format!("the server ended: {e}"))),
+    }
 }
 
 /// Takes each new checkpoint; texts that are being written end with the model that they began with.

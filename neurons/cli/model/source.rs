@@ -1,6 +1,6 @@
 //! Where a model is, and what opens it: its weights, its tokenizer, the tokens that end its texts.
 
-use super::hub::folder_of;
+use super::hub::{folder_of, tokenizer_folder_of};
 use crate::{
     cli::{
         Exit, Failure,
@@ -11,10 +11,11 @@ use crate::{
 use std::path::{Path, PathBuf};
 use tch::Device;
 use templar::{
+    hub::PREFIX,
     manifest::{ManifestFile, ModelConfig},
     model::{
-        Llama, ModelError,
-        hugging_face::{self, CONFIG_FILE, Stored, Weights},
+        Llama,
+        hugging_face::{self, CONFIG_FILE, InMemory, Stored, Weights},
     },
     node::{self, Directory},
     round::{CheckpointRecord, RunStart},
@@ -31,22 +32,19 @@ const BYTE_VOCABULARY: i64 = 256;
 #[derive(Debug)]
 pub struct Opened {
     pub model: Llama,
-    /// None where neither the folder nor the run says which.
-    pub tokenizer: Option<Tokenizer>,
-    /// Tokens that end a text.
-    pub ends: Vec<i64>,
-    /// What it is called: the folder's, the file's or the run's name.
-    pub name: String,
-    /// Where in a run it is.
-    pub origin: Option<Origin>,
+    pub about: About,
 }
 
 /// What belongs to a model.
 #[derive(Debug)]
 pub struct About {
+    /// None where neither the folder nor the run says which.
     pub tokenizer: Option<Tokenizer>,
+    /// Tokens that end a text.
     pub ends: Vec<i64>,
+    /// What it is called: the folder's, the file's, the repository's or the run's name.
     pub name: String,
+    /// Where in a run it is.
     pub origin: Option<Origin>,
 }
 
@@ -63,16 +61,19 @@ pub struct Origin {
     pub accepted: Option<u64>,
 }
 
-/// A model in memory, as weights that are written.
-struct Owned(Llama);
+/// A model that is read weight by weight: on its disk, or in memory where it is a run's newest checkpoint.
+pub enum Readable {
+    Stored(Stored),
+    Loaded(Llama),
+}
 
-impl Weights for Owned {
-    fn config(&self) -> &ModelConfig {
-        self.0.config()
-    }
-
-    fn weight(&mut self, name: &str) -> Result<tch::Tensor, ModelError> {
-        (&self.0).weight(name)
+impl Readable {
+    /// Does work with its weights.
+    pub fn with<T>(&mut self, work: impl FnOnce(&mut dyn Weights) -> T) -> T {
+        match self {
+            Self::Stored(stored) => work(stored),
+            Self::Loaded(model) => work(&mut InMemory(model)),
+        }
     }
 }
 
@@ -80,6 +81,8 @@ impl Weights for Owned {
 #[derive(Debug, Clone)]
 pub struct Place {
     pub path: PathBuf,
+    /// What it was called, where that is not the path's own name.
+    pub name: Option<String>,
     pub run: Option<String>,
     pub tokenizer: Option<PathBuf>,
 }
@@ -118,30 +121,26 @@ impl Asked {
         context::blocking(move || place.open(device)).await
     }
 
-    /// The model on its disk, or in memory where it is a run's newest checkpoint.
-    pub async fn weights(&self) -> Result<(Box<dyn Weights + Send>, About), Failure> {
+    /// Opens the model to read it weight by weight.
+    pub async fn weights(&self) -> Result<(Readable, About), Failure> {
         if self.follow {
             let mut followed = Followed::open(&self.at, self.tokenizer.clone()).await?;
             let opened = followed.newest(Device::Cpu).await?.ok_or_else(|| followed.nothing_yet())?;
-            let Opened { model, tokenizer, ends, name, mut origin } = opened;
-            if let Some(origin) = &mut origin {
+            let Opened { model, mut about } = opened;
+            if let Some(origin) = &mut about.origin {
                 origin.accepted = followed.accepted(origin).await?;
             }
-            return Ok((Box::new(Owned(model)), About { tokenizer, ends, name, origin }));
+            return Ok((Readable::Loaded(model), about));
         }
         let place = self.fetched().await?;
-        let (stored, about) = place.stored()?;
-        Ok((Box::new(stored), about))
+        let (stored, about) = context::blocking(move || place.stored()).await?;
+        Ok((Readable::Stored(stored), about))
     }
 
     /// Where the model is, after it was fetched from the Hub if it is there.
     async fn fetched(&self) -> Result<Place, Failure> {
-        let mut place = self.place()?;
-        place.path = folder_of(&place.path).await?;
-        if let Some(tokenizer) = &mut place.tokenizer {
-            *tokenizer = folder_of(tokenizer).await?;
-        }
-        Ok(place)
+        let place = self.place()?.fetched().await?;
+        Ok(Place { tokenizer: fetched_tokenizer(self.tokenizer.as_deref()).await?, ..place })
     }
 
     /// Where the model is.
@@ -150,23 +149,45 @@ impl Asked {
             return Err(Failure::new(Exit::Usage, "there is no model to ask")
                 .hint("name a folder with --model, a checkpoint with --checkpoint and --run, or a run with --follow"));
         };
-        Ok(Place { path: path.clone(), run: self.run.clone(), tokenizer: self.tokenizer.clone() })
+        Ok(Place { run: self.run.clone(), ..Place::new(path) })
+    }
+}
+
+/// The folder of a tokenizer, after it was fetched from the Hub if it is there.
+async fn fetched_tokenizer(tokenizer: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+    match tokenizer {
+        Some(path) => Ok(Some(tokenizer_folder_of(path).await?)),
+        None => Ok(None),
     }
 }
 
 impl Place {
+    /// A folder or a file.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), name: None, run: None, tokenizer: None }
+    }
+
+    /// The folder with what was fetched of a repository of the Hub; another place as it is.
+    pub async fn fetched(self) -> Result<Self, Failure> {
+        let path = folder_of(&self.path).await?;
+        let called = self.path.to_str().and_then(|path| path.strip_prefix(PREFIX)).map(str::to_owned);
+        Ok(Self { path, name: self.name.or(called), ..self })
+    }
+
     /// Opens the model with its tokenizer.
     pub fn open(&self, device: Device) -> Result<Opened, Failure> {
         let (stored, about) = self.stored()?;
-        let About { tokenizer, ends, name, origin } = about;
-        Ok(Opened { model: stored.load(device)?, tokenizer, ends, name, origin })
+        Ok(Opened { model: stored.load(device)?, about })
     }
 
     /// The model on its disk, and what belongs to it.
     pub fn stored(&self) -> Result<(Stored, About), Failure> {
-        let name = self.path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into());
         let run = self.run.as_deref().map(context::read_manifest).transpose()?;
         let is_folder = self.path.is_dir();
+        // A folder's name may have a dot in it.
+        let last = if is_folder { self.path.file_name() } else { self.path.file_stem() };
+        let own = || last.map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into());
+        let name = self.name.clone().unwrap_or_else(own);
         let stored = if is_folder {
             Stored::open(&self.path)?
         } else {
@@ -174,9 +195,7 @@ impl Place {
         };
         let vocabulary = stored.config().vocab_size;
         let tokenizer = self.tokenizer(vocabulary, run.as_ref())?;
-        if let Some(tokenizer) = &tokenizer {
-            tokenizer.check(vocabulary)?;
-        }
+        let tokenizer = tokenizer.map(|tokenizer| tokenizer.for_model(vocabulary)).transpose()?;
         let mut ends = if is_folder { hugging_face::end_tokens(&self.path)? } else { Vec::new() };
         if ends.is_empty() {
             ends.extend(tokenizer.as_ref().and_then(Tokenizer::eos).map(|(id, _)| id));
@@ -199,11 +218,8 @@ impl Place {
         Ok(if bytes { Some(Tokenizer::bytes()?) } else { None })
     }
 
-    /// The shape of the model, without its weights.
-    pub fn config(&self) -> Result<ModelConfig, Failure> {
-        if self.path.is_dir() {
-            return Ok(hugging_face::describe(&self.path)?.config);
-        }
+    /// The shape of a checkpoint, by its run.
+    fn config(&self) -> Result<ModelConfig, Failure> {
         let Some(run) = &self.run else {
             let message = format!("{} does not say what model it is", self.path.display());
             return Err(Failure::new(Exit::Usage, message)
@@ -213,7 +229,7 @@ impl Place {
     }
 }
 
-impl Opened {
+impl About {
     /// The last window of the run that the model contains, where that is known.
     pub fn window(&self) -> Option<Window> {
         Some(self.origin.as_ref()?.checkpoint.as_ref()?.window)
@@ -243,6 +259,7 @@ pub struct Followed {
 impl Followed {
     /// Finds the run.
     pub async fn open(at: &BucketArgs, tokenizer: Option<PathBuf>) -> Result<Self, Failure> {
+        let tokenizer = fetched_tokenizer(tokenizer.as_deref()).await?;
         let subnet = at.open().await?;
         let manifest = node::fetch_manifest(&subnet.directory, subnet.netuid).await?;
         let manifest = manifest.ok_or_else(|| {
@@ -280,15 +297,13 @@ impl Followed {
             None if self.manifest.parsed.data.tokenizer == BYTES => Some(Tokenizer::bytes()?),
             None => None,
         };
-        if let Some(tokenizer) = &tokenizer {
-            tokenizer.check(model.config().vocab_size)?;
-        }
+        let tokenizer = tokenizer.map(|t| t.for_model(model.config().vocab_size)).transpose()?;
         let ends = tokenizer.as_ref().and_then(Tokenizer::eos).map(|(id, _)| id).into_iter().collect();
         self.taken = Some(record.model.clone());
         let name = self.manifest.parsed.name.clone();
         let (manifest, start) = (self.manifest.clone(), self.start.clone());
         let origin = Some(Origin { manifest, checkpoint: Some(record), start, accepted: None });
-        Ok(Some(Opened { model, tokenizer, ends, name, origin }))
+        Ok(Some(Opened { model, about: About { tokenizer, ends, name, origin } }))
     }
 
     /// Pseudo-gradients that a model of the run is made of.

@@ -80,8 +80,7 @@ impl Sources {
             let place = sources.places.get(name).ok_or_else(|| other(format!("it has no {name}")))?;
             if !place.shape.iter().copied().eq(shape.iter().map(|d| *d as u64)) {
                 return Err(other(format!(
-                    "its {name} is not of the shape {shape:?} that {} says",
-                    super::CONFIG_FILE
+                    "its {name} is not of the shape {shape:?} that its configuration says"
                 )));
             }
             let listed = map.and_then(|map| map.get(name));

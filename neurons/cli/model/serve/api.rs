@@ -37,7 +37,7 @@ const MAX_BODY: usize = 4 << 20;
 pub(super) fn router(server: Arc<Server>) -> Router {
     let asked = Router::new()
         .route("/v1/models", get(models))
-        .route("/v1/models/{name}", get(model))
+        .route("/v1/models/{*name}", get(model))
         .route("/v1/completions", post(completions))
         .route("/v1/chat/completions", post(chat))
         .layer(DefaultBodyLimit::max(MAX_BODY))

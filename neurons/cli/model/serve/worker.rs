@@ -129,7 +129,7 @@ fn with_model(
     slots: usize,
     count: &AtomicUsize,
 ) -> Option<Opened> {
-    let tokenizer = opened.tokenizer.as_ref()?;
+    let tokenizer = opened.about.tokenizer.as_ref()?;
     let mut engine = Engine::new(&opened.model);
     let mut rows: Vec<Row<'_>> = Vec::new();
     let mut next: Option<Opened> = None;
@@ -166,7 +166,7 @@ fn with_model(
                 let _ = job.events.send(Event::End { finish: Finish::Length, count: 0 });
                 continue;
             }
-            let ends = opened.ends.clone();
+            let ends = opened.about.ends.clone();
             let writing = Writing::new(tokenizer, &job.prompt, job.most, ends, job.stops.iter().cloned());
             let id = engine.add(&job.prompt, job.sampling);
             rows.push(Row { id, writing, job });
