@@ -246,7 +246,9 @@ impl NodeContext {
             uid,
             sample_digest: self.sample_digest(sequences),
             sample_count: sequences.len() as u64,
-            model_hash: self.replica.model.hash(),
+            // The replica has it as text since its last step; hashing a model again takes seconds.
+            model_hash: hex::FromHex::from_hex(&self.replica.hash)
+                .unwrap_or_else(|_| self.replica.model.hash()),
             model_samples: self.replica.shown(&run, &hotkey, window),
             hotkey,
         }

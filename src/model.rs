@@ -8,6 +8,7 @@ mod few;
 mod files;
 mod forward;
 pub mod generate;
+mod hash;
 pub mod hugging_face;
 mod initial;
 pub mod likelihood;
@@ -16,6 +17,7 @@ mod shapes;
 
 pub use files::ModelError;
 pub(crate) use files::{read_tensors, write_tensors};
+pub(crate) use hash::ModelHasher;
 pub use initial::initial_values;
 pub(crate) use memory::with_bytes;
 pub use shapes::{parameter_count, parameter_shapes};
@@ -33,36 +35,6 @@ pub struct Llama {
     parameters: Vec<(String, Tensor)>,
     rope: Rope,
     device: Device,
-}
-
-/// [`Llama::hash`], parameter after parameter.
-#[derive(Debug, Clone)]
-pub(crate) struct ModelHasher(blake3::Hasher);
-
-impl Default for ModelHasher {
-    fn default() -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"templar model v1");
-        Self(hasher)
-    }
-}
-
-impl ModelHasher {
-    /// The next parameter, as float32.
-    pub(crate) fn add(&mut self, name: &str, tensor: &Tensor) {
-        self.0.update(&(name.len() as u64).to_le_bytes());
-        self.0.update(name.as_bytes());
-        let shape = tensor.size();
-        self.0.update(&(shape.len() as u64).to_le_bytes());
-        shape.iter().for_each(|d| {
-            self.0.update(&(*d as u64).to_le_bytes());
-        });
-        memory::with_bytes(tensor, |bytes| self.0.update(bytes));
-    }
-
-    pub(crate) fn finish(&self) -> [u8; 32] {
-        *self.0.finalize().as_bytes()
-    }
 }
 
 /// A copy of all weights, for [`Llama::restore`].
@@ -136,8 +108,8 @@ impl Llama {
         })
     }
 
-    /// blake3 over every parameter in order: name and dimensions (each length as u64 LE in front), then the
-    /// weights as little-endian f32. Equal hashes mean equal models, bit for bit.
+    /// The hash that docs/protocol.md defines: a tree of BLAKE3 over names, shapes and float32 weights. Equal hashes mean
+    /// equal models, bit for bit. All cores work on it; nothing on the CPU is copied, and from a device one tensor at a time.
     pub fn hash(&self) -> [u8; 32] {
         let mut hasher = ModelHasher::default();
         self.parameters.iter().for_each(|(name, tensor)| hasher.add(name, tensor));

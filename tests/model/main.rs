@@ -11,6 +11,7 @@ mod data;
 mod data_reference;
 mod eval;
 mod gradient;
+mod hash_reference;
 mod hugging_face;
 mod learning;
 mod numpy;
