@@ -4,8 +4,10 @@
 //! run another. [`ManifestFile::hash`] is over the file's bytes, so comments count too.
 
 mod gauntlet;
+mod inner;
 
 pub use gauntlet::{Bins, GauntletConfig, Proof, RatingUse, Slashing, Tiers};
+pub use inner::{InnerConfig, Precision};
 
 use crate::window::Schedule;
 use serde::{Deserialize, Serialize};
@@ -145,14 +147,18 @@ pub struct DataConfig {
 pub struct TrainConfig {
     /// Sequences of one forward and backward pass.
     pub micro_batch: usize,
-    /// Micro-batches whose gradients are averaged in one window.
+    /// Micro-batches whose gradients are averaged in one window, or in one inner step.
     pub batches: usize,
+    /// Inner steps; without them a window's work is one gradient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inner: Option<InnerConfig>,
 }
 
 impl TrainConfig {
     /// Sequences that one miner trains on in one window.
     pub fn sequences(&self) -> usize {
-        self.micro_batch * self.batches
+        let steps = self.inner.as_ref().map_or(1, |inner| inner.steps);
+        self.micro_batch.saturating_mul(self.batches).saturating_mul(steps)
     }
 }
 
@@ -188,14 +194,18 @@ impl OuterConfig {
     /// Linear warm-up `(round + 1) / warmup_windows`, then
     /// `floor + (1 - floor) * (1 + cos(pi * t)) / 2` with `t` the share of the decay that has passed.
     pub fn step(&self, round: u64) -> f64 {
-        if round < self.warmup_windows {
-            return self.learning_rate * (round + 1) as f64 / self.warmup_windows as f64;
-        }
-        let length = self.decay_windows.saturating_sub(self.warmup_windows).max(1);
-        let t = ((round - self.warmup_windows) as f64 / length as f64).min(1.0);
-        let share = self.floor + (1.0 - self.floor) * (1.0 + (std::f64::consts::PI * t).cos()) / 2.0;
-        self.learning_rate * share
+        self.learning_rate * cosine_schedule(round, self.warmup_windows, self.decay_windows, self.floor)
     }
+}
+
+/// A rate's share of its peak at `at`: a linear rise over `warmup`, then half a cosine down to `floor` at `decay`.
+fn cosine_schedule(at: u64, warmup: u64, decay: u64, floor: f64) -> f64 {
+    if at < warmup {
+        return (at + 1) as f64 / warmup as f64;
+    }
+    let length = decay.saturating_sub(warmup).max(1);
+    let t = ((at - warmup) as f64 / length as f64).min(1.0);
+    floor + (1.0 - floor) * (1.0 + (std::f64::consts::PI * t).cos()) / 2.0
 }
 
 /// How often the model is saved.
@@ -355,7 +365,8 @@ impl Manifest {
             (self.gauntlet.tables_hold(), "gauntlet", "has a table with a value out of bounds"),
             (self.checkpoint.every_windows > 0, "checkpoint.every_windows", "must be at least 1"),
         ];
-        match rules.into_iter().find(|(holds, _, _)| !holds) {
+        let inner = self.train.inner.iter().flat_map(InnerConfig::rules);
+        match inner.chain(rules).find(|(holds, _, _)| !holds) {
             Some((_, field, problem)) => Err(ManifestError::Value { field, problem }),
             None => Ok(()),
         }

@@ -22,7 +22,11 @@ pub use initial::initial_values;
 pub(crate) use memory::with_bytes;
 pub use shapes::{parameter_count, parameter_shapes};
 
-use crate::{gradient::model_samples, manifest::ModelConfig, window::Window};
+use crate::{
+    gradient::model_samples,
+    manifest::{ModelConfig, Precision},
+    window::Window,
+};
 use forward::Rope;
 use sp_core::crypto::AccountId32;
 use std::{collections::BTreeMap, path::Path};
@@ -40,6 +44,13 @@ pub struct Llama {
 /// A copy of all weights, for [`Llama::restore`].
 #[derive(Debug)]
 pub struct Snapshot(Vec<Tensor>);
+
+impl Snapshot {
+    /// The weights, in the model's order.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.0
+    }
+}
 
 impl Llama {
     /// A model with the initial weights of a seed: the same bits on every platform ([`initial_values`]).
@@ -92,8 +103,23 @@ impl Llama {
     /// Mean cross-entropy in nats of each sequence, `[batch]`, for token ids `[batch, length + 1]` (int64):
     /// every token but the first is predicted from those before it.
     pub fn losses(&self, tokens: &Tensor) -> Tensor {
+        self.losses_in(tokens, Precision::F32)
+    }
+
+    /// [`Self::losses`], computed in `precision` from weights that are rounded to it; the losses themselves are float32, and
+    /// so are gradients, for the weights stay what they are.
+    pub(crate) fn losses_in(&self, tokens: &Tensor, precision: Precision) -> Tensor {
         let length = tokens.size().get(1).copied().unwrap_or(1) - 1;
-        let logits = self.logits(&tokens.narrow(1, 0, length));
+        let read = tokens.narrow(1, 0, length);
+        let logits = match precision {
+            Precision::F32 => self.logits(&read),
+            Precision::Bf16 => {
+                let round =
+                    |(name, weight): &(String, Tensor)| (name.clone(), weight.to_kind(Kind::BFloat16));
+                let rounded: Vec<_> = self.parameters.iter().map(round).collect();
+                forward::logits(&self.config, &rounded, &self.rope, &read).to_kind(Kind::Float)
+            }
+        };
         let targets = tokens.narrow(1, 1, length).reshape([-1]);
         let flat = logits.view([-1, self.config.vocab_size]);
         let losses = flat.cross_entropy_loss::<Tensor>(&targets, None, tch::Reduction::None, -100, 0.0);

@@ -1,6 +1,11 @@
-//! What a miner does in one window: gradients, averaged over micro-batches.
+//! What a miner does in one window: gradients, averaged over micro-batches, or the steps of an [`inner`] loop.
 
-use crate::model::{Llama, floats};
+pub mod inner;
+
+use crate::{
+    manifest::Precision,
+    model::{Llama, floats},
+};
 use tch::{Device, Tensor};
 
 /// The gradients of one window's work.
@@ -27,6 +32,17 @@ pub enum TrainError {
     /// The loss is not a number.
     #[error("the loss is not a finite number: the model or its data is damaged")]
     NotFinite,
+    /// A gradient is not a number, or too long for one.
+    #[error(
+        "a gradient of inner step {step} is not finite: lower the learning rate, or the model or its data is damaged"
+    )]
+    NotFiniteGradient {
+        /// The run's inner step, counted from 0.
+        step: u64,
+    },
+    /// An optimizer's moments are of another model.
+    #[error("the inner optimizer was made for a model of another shape or on another device: make a new one")]
+    OtherModel,
 }
 
 /// Token ids as a batch `[sequences, length]` of int64.
@@ -53,6 +69,18 @@ pub fn batch<T: Copy + Into<i64>, S: AsRef<[T]>>(
 /// # Errors
 /// No sequences, or a loss that is not finite.
 pub fn local_step(model: &mut Llama, tokens: &Tensor, micro_batch: usize) -> Result<LocalStep, TrainError> {
+    let (gradients, sequence_losses) = accumulate(model, tokens, micro_batch, Precision::F32)?;
+    let loss = sequence_losses.iter().map(|l| f64::from(*l)).sum::<f64>() / sequence_losses.len() as f64;
+    Ok(LocalStep { gradients, loss, sequence_losses })
+}
+
+/// Gradients of the mean loss, summed in float32 over micro-batches, and the loss of each sequence.
+fn accumulate(
+    model: &mut Llama,
+    tokens: &Tensor,
+    micro_batch: usize,
+    precision: Precision,
+) -> Result<(Vec<Tensor>, Vec<f32>), TrainError> {
     let total = tokens.size().first().copied().unwrap_or(0);
     if total == 0 {
         return Err(TrainError::NoSequences);
@@ -61,15 +89,14 @@ pub fn local_step(model: &mut Llama, tokens: &Tensor, micro_batch: usize) -> Res
     weights().for_each(|mut t| t.zero_grad());
     let mut sequence_losses = Vec::with_capacity(total as usize);
     for part in tokens.split(micro_batch.max(1) as i64, 0) {
-        let losses = model.losses(&part);
+        let losses = model.losses_in(&part, precision);
         (losses.sum(tch::Kind::Float) / total as f64).backward();
         sequence_losses.extend(floats(&losses));
     }
     let gradients: Vec<Tensor> = weights().map(|t| t.grad().copy()).collect();
     weights().for_each(|mut t| t.zero_grad());
-    let loss = sequence_losses.iter().map(|l| f64::from(*l)).sum::<f64>() / total as f64;
-    if loss.is_finite() {
-        Ok(LocalStep { gradients, loss, sequence_losses })
+    if sequence_losses.iter().all(|l| l.is_finite()) {
+        Ok((gradients, sequence_losses))
     } else {
         Err(TrainError::NotFinite)
     }

@@ -80,6 +80,10 @@ impl Rope {
 }
 
 impl Angles {
+    fn to_kind(&self, kind: Kind) -> Self {
+        Self { cos: self.cos.to_kind(kind), sin: self.sin.to_kind(kind) }
+    }
+
     /// Turns queries or keys `[batch, heads, length, width]`.
     fn turn(&self, x: &Tensor) -> Tensor {
         let halves = x.chunk(2, -1);
@@ -104,7 +108,9 @@ pub(super) fn logits(
         &longer
     };
     let shared = config.heads / config.kv_heads;
-    let angles = rope.range(0, length);
+    // Angles are computed in float32 and rounded once.
+    let kind = parameters.first().map_or(Kind::Float, |(_, weight)| weight.kind());
+    let angles = rope.range(0, length).to_kind(kind);
     let hidden = hidden(config, parameters, few::libtorch, &angles, tokens, |_, query, key, value| {
         let (key, value) = (repeated(key, shared), repeated(value, shared));
         attend(&query, &key, &value, None, length > 1)

@@ -13,6 +13,7 @@ mod eval;
 mod gradient;
 mod hash_reference;
 mod hugging_face;
+mod inner_reference;
 mod learning;
 mod numpy;
 mod reference;

@@ -18,7 +18,7 @@ struct Report {
     gradients: std::collections::BTreeMap<String, f64>,
 }
 
-fn config() -> ModelConfig {
+pub fn config() -> ModelConfig {
     ModelConfig {
         vocab_size: 256,
         hidden_size: 128,
