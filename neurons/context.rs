@@ -15,11 +15,14 @@ use templar::{
     device,
     gradient::Header,
     manifest::ManifestFile,
-    node::{self, BucketCache, Clock, Directory, FollowOutcome, Identity, NodeError, Replica, View},
+    node::{
+        self, BucketCache, Clock, Directory, FollowOutcome, Identity, NodeError, Prefetched, Replica, View,
+    },
     round::RunStart,
     wallet::Keypair,
     window::{Schedule, Uid, Window},
 };
+use tokio::task::JoinHandle;
 
 /// Flags that a miner and a validator share.
 #[derive(Debug, Clone, clap::Args)]
@@ -77,6 +80,8 @@ pub struct NodeContext {
     pub dir: PathBuf,
     pub device: Device,
     directory_read: Instant,
+    /// The sync record that is being published.
+    sync: Option<JoinHandle<()>>,
 }
 
 /// How long the metagraph and the commitments are taken to hold.
@@ -85,6 +90,9 @@ const DIRECTORY_AGE: Duration = Duration::from_secs(10);
 pub const CORPUS_BYTES: u64 = 24 << 20;
 /// Pause between two looks for something that is not there yet.
 const POLL: Duration = Duration::from_millis(500);
+/// The same for a round record, which all work waits for, for as long as one can be about to come.
+const ROUND_POLL: Duration = Duration::from_millis(150);
+const SOON: Duration = Duration::from_secs(15);
 
 /// Goes through the checks of [`prepare`] and says how each went; signs nothing and writes nothing.
 pub async fn dry_run(args: &NodeArgs, role: Role) -> Result<(), Failure> {
@@ -172,6 +180,7 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<NodeContext, Failure
         dir,
         device,
         directory_read: Instant::now(),
+        sync: None,
     };
     ctx.restore().await?;
     Ok(ctx)
@@ -259,11 +268,14 @@ impl NodeContext {
         node::restore(&self.identity, &self.directory, &mut self.replica).await
     }
 
-    /// Waits for the leader's rounds up to `target`, applies them and publishes where the model stands.
-    pub async fn follow_to(&mut self, target: Window) -> Result<(), NodeError> {
+    /// Waits for the leader's rounds up to `target`, applies them and publishes where the model stands. What is `here` already
+    /// is not downloaded.
+    pub async fn follow_to(&mut self, target: Window, here: &Prefetched) -> Result<(), NodeError> {
+        let started = Instant::now();
         loop {
             let before = self.replica.window;
-            match node::follow(&self.identity, &self.directory, &mut self.replica, target).await {
+            let (identity, directory) = (&self.identity, &self.directory);
+            match node::follow_with(identity, directory, &mut self.replica, here, target).await {
                 Ok(FollowOutcome::Reached) => {
                     if self.replica.window != before {
                         self.publish_sync().await;
@@ -280,7 +292,8 @@ impl NodeContext {
                 }
                 Err(error) => tracing::warn!(%error, "the round could not be fetched; trying again"),
             }
-            tokio::time::sleep(POLL).await;
+            let soon = started.elapsed() < SOON;
+            tokio::time::sleep(if soon { ROUND_POLL } else { POLL }).await;
             self.refresh().await;
         }
     }
@@ -291,12 +304,23 @@ impl NodeContext {
         self.restore().await
     }
 
-    /// Says in the node's bucket where its model stands. A failure costs nothing but the news.
-    pub async fn publish_sync(&self) {
-        let key = self.identity.keys().sync(self.replica.window);
-        let record = self.replica.sync_record(&self.identity.run());
-        if let Err(error) = node::publish_document(&self.identity, &key, &record).await {
-            tracing::warn!(%error, "the sync record could not be published");
+    /// Says in the node's bucket where its model stands; nothing waits for it, and a failure costs nothing but the news.
+    pub async fn publish_sync(&mut self) {
+        self.settled().await;
+        let identity = self.identity.clone();
+        let key = identity.keys().sync(self.replica.window);
+        let record = self.replica.sync_record(&identity.run());
+        self.sync = Some(tokio::spawn(async move {
+            if let Err(error) = node::publish_document(&identity, &key, &record).await {
+                tracing::warn!(%error, "the sync record could not be published");
+            }
+        }));
+    }
+
+    /// Waits until the last sync record is published: before the process ends.
+    pub async fn settled(&mut self) {
+        if let Some(sync) = self.sync.take() {
+            let _ = sync.await;
         }
     }
 }

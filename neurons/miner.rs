@@ -4,8 +4,15 @@ use crate::{
     cli::Failure,
     context::{self, NodeArgs, NodeContext, Role},
 };
-use std::{collections::BTreeMap, path::PathBuf, time::Instant};
-use templar::{compress::Demo, gradient, node::NodeError, train, window::Window};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
+use templar::{
+    compress::Demo,
+    gradient::{self, Expected, Header, PseudoGradient},
+    node::{self, NodeError, Prefetch, Prefetched},
+    train,
+    wallet::verify,
+    window::Window,
+};
 
 pub mod sabotage;
 use sabotage::Sabotage;
@@ -80,27 +87,49 @@ impl Miner {
     /// Works window by window, to the run's last one.
     async fn windows(&mut self) -> Result<(), NodeError> {
         let last = self.ctx.last_window();
+        let mut prefetch: Option<Prefetch> = None;
         loop {
             let window = self.ctx.clock.window().max(self.ctx.start.start_window);
             if let Some(last) = last.filter(|last| window > *last) {
-                self.ctx.follow_to(last).await?;
+                self.follow(prefetch.take(), last).await?;
+                self.ctx.settled().await;
                 tracing::info!(window = last, model = self.ctx.replica.hash, "the run is over");
                 return Ok(());
             }
             self.ctx.clock.reach(self.ctx.schedule.first_block(window)).await?;
             // The model to train on is the one after the window before.
-            self.ctx.follow_to(window - 1).await?;
+            self.follow(prefetch.take(), window - 1).await?;
             if self.ctx.clock.window() != window {
                 tracing::warn!(window, "the round before came too late; this window is skipped");
                 continue;
             }
-            self.work(window).await?;
+            let fetching = self.prefetch(window);
+            self.work(window, fetching.here()).await?;
+            prefetch = Some(fetching);
         }
     }
 
-    /// Trains, waits for the put window, uploads.
-    async fn work(&mut self, window: Window) -> Result<(), NodeError> {
-        let object = tokio::task::block_in_place(|| self.train(window))?;
+    /// Takes the steps up to a window's, with what was prefetched of it.
+    async fn follow(&mut self, prefetch: Option<Prefetch>, window: Window) -> Result<(), NodeError> {
+        // There can be no record of a window before its put window has closed.
+        if self.ctx.replica.window < window {
+            self.ctx.clock.closed(window).await?;
+        }
+        let here = prefetch.as_ref().map(|prefetch| prefetch.here().clone()).unwrap_or_default();
+        self.ctx.follow_to(window, &here).await
+    }
+
+    /// Looks for what the window's round record is likely to name, while this miner trains.
+    fn prefetch(&self, window: Window) -> Prefetch {
+        let NodeContext { identity, directory, replica, clock, .. } = &self.ctx;
+        let peers = node::likely(directory, replica, identity.manifest.parsed.gauntlet.top_g);
+        Prefetch::start(identity, directory, replica.layout(), &peers, window, clock.clone())
+    }
+
+    /// Trains, waits for the put window, uploads; `here` gets this node's own pseudo-gradient.
+    async fn work(&mut self, window: Window, here: &Prefetched) -> Result<(), NodeError> {
+        let (object, own) = tokio::task::block_in_place(|| self.train(window))?;
+        here.add(Arc::new(own));
         self.ctx.clock.put_window(window).await?;
         let started = Instant::now();
         let identity = &self.ctx.identity;
@@ -121,8 +150,8 @@ impl Miner {
         Ok(())
     }
 
-    /// The window's pseudo-gradient, ctx to upload.
-    fn train(&mut self, window: Window) -> Result<Vec<u8>, NodeError> {
+    /// The window's pseudo-gradient, ready to upload, and as everybody else will read it.
+    fn train(&mut self, window: Window) -> Result<(Vec<u8>, PseudoGradient), NodeError> {
         let started = Instant::now();
         let ctx = &mut self.ctx;
         let identity = ctx.identity.clone();
@@ -148,11 +177,14 @@ impl Miner {
         let header = ctx.header(window, uid, &assigned);
         let sign = |message: &[u8]| identity.hotkey.sign(message);
         let (object, _) = gradient::encode(&header, &tensors, ctx.replica.layout(), sign)?;
+        let Header { run, netuid, hotkey, .. } = header;
+        let expected = Expected { run, netuid, window, uid, hotkey };
+        let own = gradient::decode(&object, ctx.replica.layout(), &expected, verify)?;
         if let Err(error) = self.demo.save(&self.momentum, &BTreeMap::new()) {
             tracing::warn!(%error, "the momentum could not be saved; a restart would begin from zero");
         }
         let seconds = started.elapsed().as_secs_f64();
         tracing::info!(window, bytes = object.len(), seconds, phase = "compress", "compressed");
-        Ok(object)
+        Ok((object, own))
     }
 }

@@ -12,19 +12,21 @@ use templar::{
     chain::{RevealState, WeightsRequest},
     gauntlet::Evidence,
     node::{
-        self, FollowOutcome, NodeError,
+        self, FollowOutcome, NodeError, Prefetched,
         gather::{self, Gathered},
         judge::Judge,
         window::{DecidingBlocks, OpenWindow, block_hash, weights_are_due},
     },
     report::LossPoint,
     wallet::AccountId,
-    window::Window,
+    window::{PutWindow, Window},
 };
 
+mod copies;
 pub mod publish;
 mod state;
 
+use copies::Copies;
 use state::State;
 
 /// Flags of `templar validator`.
@@ -54,17 +56,26 @@ struct Validator {
     ctx: NodeContext,
     state: State,
     judge: Judge,
+    copies: Copies,
 }
 
 impl Validator {
     fn new(ctx: NodeContext) -> Result<Self, NodeError> {
         let state = State::open(&ctx)?;
         let judge = Judge::new(&ctx.identity, ctx.device);
-        Ok(Self { ctx, state, judge })
+        let mut copies = Copies::open(ctx.dir.join("copies"))?;
+        // A record may have been published just before this validator was interrupted.
+        copies.publish(&ctx.identity.bucket);
+        Ok(Self { ctx, state, judge, copies })
     }
 
     async fn judge_windows(&mut self) -> Result<(), NodeError> {
-        self.catch_up().await?;
+        while let Err(error) = self.catch_up().await {
+            match error.is_transient() {
+                true => context::pause(&error).await,
+                false => return Err(error),
+            }
+        }
         self.state.publish_newest(&self.ctx).await?;
         let last = self.ctx.last_window();
         loop {
@@ -83,6 +94,8 @@ impl Validator {
                 result => result?,
             }
         }
+        self.copies.done().await;
+        self.ctx.settled().await;
         tracing::info!(model = self.ctx.replica.hash, "the run is over");
         Ok(())
     }
@@ -104,22 +117,27 @@ impl Validator {
 
     /// One window: gather, let the round be known, take the step, judge, pay.
     async fn window(&mut self, window: Window) -> Result<(), NodeError> {
-        let put = self.ctx.clock.closed(window).await?;
-        self.ctx.refresh_now().await;
-        let started = Instant::now();
-        let gathered = gather::gather(&self.ctx.view(), window, put).await;
-        let seconds = started.elapsed().as_secs_f64();
-        let accepted = gathered.accepted().count();
-        tracing::info!(window, accepted, seconds, phase = "gather", "gathered");
-
-        self.state.roster(&self.ctx);
-        self.judge.keep(&self.ctx.replica);
+        let put = self.ctx.clock.put_window(window).await?;
         let chain = self.ctx.identity.chain.clone();
         let opening_hash = block_hash(chain.as_ref(), self.ctx.schedule.opening_block(window)).await?;
+        tokio::task::block_in_place(|| self.judge.keep(&self.ctx.replica));
+        self.ctx.refresh().await;
+        let arrivals = gather::watch(&self.ctx.view(), window, &put).await;
+
+        // The put window has closed: what is found from here on counts.
+        let started = Instant::now();
+        self.ctx.refresh_now().await;
+        let arrived = arrivals.len();
+        let gathered = gather::gather(&self.ctx.view(), window, put, arrivals).await;
+        let seconds = started.elapsed().as_secs_f64();
+        let accepted = gathered.accepted().count();
+        tracing::info!(window, arrived, accepted, seconds, phase = "gather", "gathered");
+
+        self.state.roster(&self.ctx);
         let open = tokio::task::block_in_place(|| {
             OpenWindow::new(&self.ctx.view(), window, &gathered, opening_hash)
         });
-        let chosen = self.take_step(window, &gathered, &open).await?;
+        let chosen = self.take_step(window, &put, &gathered, &open).await?;
         self.note_loss(window)?;
 
         let blocks = DecidingBlocks::find(&mut self.ctx.clock, &self.ctx.schedule, window, &put).await?;
@@ -147,6 +165,7 @@ impl Validator {
     async fn take_step(
         &mut self,
         window: Window,
+        put: &PutWindow,
         gathered: &Gathered,
         open: &OpenWindow<'_>,
     ) -> Result<BTreeSet<AccountId>, NodeError> {
@@ -155,24 +174,24 @@ impl Validator {
         let mut record = node::fetch_round(&ctx.identity, &ctx.directory, window).await?;
         // What the leader has published stands, also if it was this validator, before it was interrupted.
         if !leads || record.is_some() {
-            ctx.follow_to(window).await?;
+            // The record names what was gathered here, but for what only one of the two could fetch.
+            let here = Prefetched::default();
+            gathered.accepted().for_each(|(_, _, payload, _)| here.add(payload.clone()));
+            ctx.follow_to(window, &here).await?;
             if record.is_none() {
                 record = node::fetch_round(&ctx.identity, &ctx.directory, window).await?;
             }
             return Ok(record.into_iter().flat_map(|r| r.accepted).map(|a| a.hotkey).collect());
         }
         let chosen = open.choose(&self.state.gauntlet);
-        let (record, payloads) = publish::round(ctx, window, gathered, &chosen).await?;
+        let (record, payloads) = publish::round(ctx, &mut self.copies, window, gathered, &chosen).await?;
+        let after_close_ms = node::now_ms().saturating_sub(put.last_accepted_ms());
+        let peers = payloads.len();
+        tracing::info!(window, peers, after_close_ms, phase = "publish", "round published");
         let started = Instant::now();
-        ctx.replica.apply(&record, &payloads)?;
+        tokio::task::block_in_place(|| ctx.replica.apply(&record, &payloads))?;
         let seconds = started.elapsed().as_secs_f64();
-        tracing::info!(
-            window,
-            peers = payloads.len(),
-            seconds,
-            phase = "aggregate",
-            "round published and applied"
-        );
+        tracing::info!(window, peers, seconds, phase = "aggregate", "round applied");
         ctx.publish_sync().await;
         let every = ctx.identity.manifest.parsed.checkpoint.every_windows;
         if (window + 1 - ctx.start.start_window).is_multiple_of(every) {

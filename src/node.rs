@@ -9,6 +9,7 @@ mod error;
 mod follow;
 pub mod gather;
 pub mod judge;
+mod prefetch;
 mod publish;
 mod replay;
 mod replica;
@@ -22,8 +23,10 @@ pub use clock::{Clock, now_ms};
 pub use directory::{BucketCache, Directory, Leader};
 pub use error::NodeError;
 pub use follow::{
-    FollowOutcome, count_accepted, fetch_manifest, fetch_round, fetch_start, fetch_start_of, follow, restore,
+    FollowOutcome, count_accepted, fetch_manifest, fetch_round, fetch_start, fetch_start_of, follow,
+    follow_with, restore,
 };
+pub use prefetch::{Prefetch, Prefetched, likely};
 pub use publish::{publish_checkpoint, publish_document};
 pub use replay::{fetch_round_object, replay_before};
 pub use replica::Replica;

@@ -1,8 +1,9 @@
 //! What a validator publishes: the round, its progress, the score log, and weights on chain.
 
+use super::copies::Copies;
 use crate::context::NodeContext;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 use templar::{
     gradient::PseudoGradient,
     node::{self, NodeError, gather::Gathered},
@@ -23,38 +24,37 @@ pub struct Progress {
     pub losses: Vec<LossPoint>,
 }
 
-/// Publishes copies of the chosen pseudo-gradients and, after them, the record that names them.
+/// Publishes the record that names the chosen pseudo-gradients. Copies of them are on this machine's disk before, so that what
+/// was said can be shown after a crash too, and go out afterwards: nobody's step waits for them.
 /// Returns the record with its pseudo-gradients in the same order.
 pub async fn round(
     ctx: &NodeContext,
+    copies: &mut Copies,
     window: Window,
     gathered: &Gathered,
     chosen: &BTreeSet<AccountId>,
-) -> Result<(RoundRecord, Vec<PseudoGradient>), NodeError> {
+) -> Result<(RoundRecord, Vec<Arc<PseudoGradient>>), NodeError> {
     let keys = ctx.identity.keys();
     let mut picked: Vec<_> = gathered.accepted().filter(|(hotkey, ..)| chosen.contains(hotkey)).collect();
     picked.sort_by_key(|(_, peer, ..)| peer.uid);
-    let mut accepted = Vec::new();
-    let mut payloads = Vec::new();
-    for (hotkey, peer, payload, object) in picked {
-        ctx.identity.bucket.put(&keys.round_object(window, hotkey), object.clone()).await?;
-        accepted.push(Accepted {
-            uid: peer.uid,
-            hotkey: hotkey.clone(),
-            digest: hex::encode(payload.digest),
-        });
-        payloads.push(payload.clone());
-    }
+    let objects = picked.iter().map(|(hotkey, .., object)| (keys.round_object(window, hotkey), *object));
+    copies.keep(objects).await?;
+    let accepted = picked.iter().map(|(hotkey, peer, payload, _)| Accepted {
+        uid: peer.uid,
+        hotkey: (*hotkey).clone(),
+        digest: hex::encode(payload.digest),
+    });
     let record = RoundRecord {
         run: ctx.identity.run(),
         netuid: ctx.identity.netuid,
         window,
         round: ctx.replica.round,
         model: ctx.replica.hash.clone(),
-        accepted,
+        accepted: accepted.collect(),
     };
     node::publish_document(&ctx.identity, &keys.round(window), &record).await?;
-    Ok((record, payloads))
+    copies.publish(&ctx.identity.bucket);
+    Ok((record, picked.into_iter().map(|(_, _, payload, _)| payload.clone()).collect()))
 }
 
 /// Shows where the validator is. A failure costs nothing but the news.

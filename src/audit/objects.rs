@@ -12,7 +12,7 @@ use crate::{
     window::{PutWindow, Window},
 };
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What was found, and what had to be taken from the log.
 pub(super) struct Found {
@@ -57,7 +57,7 @@ impl Auditor {
                     let stage1 = record.stage1.clone();
                     let payload = if stage1.is_accepted() {
                         match self.leaders_copy(view, round, record).await? {
-                            Some(payload) => Some((payload, Bytes::new())),
+                            Some(payload) => Some((Arc::new(payload), Bytes::new())),
                             None => return Ok(Err(format!("the object of UID {uid} {how}"))),
                         }
                     } else {

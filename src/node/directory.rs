@@ -87,6 +87,12 @@ impl Directory {
         Ok(directory)
     }
 
+    /// A subnet whose buckets a test brings along.
+    #[cfg(test)]
+    pub(crate) fn of(metagraph: Metagraph, buckets: BTreeMap<AccountId, Arc<dyn Store>>) -> Self {
+        Self { metagraph, buckets, runs: BTreeMap::new() }
+    }
+
     /// The bucket of a peer, to read from.
     pub fn store(&self, hotkey: &AccountId) -> Option<&Arc<dyn Store>> {
         self.buckets.get(hotkey)

@@ -1,6 +1,6 @@
 //! Catching up: from the newest checkpoint of the leader, then round by round.
 
-use super::{Directory, Identity, Leader, NodeError, Replica, publish::MODEL_FILE};
+use super::{Directory, Identity, Leader, NodeError, Prefetched, Replica, publish::MODEL_FILE};
 use crate::{
     bucket::{BucketError, Store, keys::RunKeys},
     gradient::{self, Expected, PseudoGradient},
@@ -10,6 +10,7 @@ use crate::{
     window::Window,
 };
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
+use std::sync::Arc;
 
 /// How far following got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +151,21 @@ pub async fn follow(
     replica: &mut Replica,
     target: Window,
 ) -> Result<FollowOutcome, NodeError> {
+    follow_with(identity, directory, replica, &Prefetched::default(), target).await
+}
+
+/// [`follow`], without a download of what is here already.
+///
+/// # Errors
+/// [`NodeError::Missing`] where neither a peer nor the leader has what a record names: the leader publishes its copies after
+/// the record, so a little later one of them may.
+pub async fn follow_with(
+    identity: &Identity,
+    directory: &Directory,
+    replica: &mut Replica,
+    here: &Prefetched,
+    target: Window,
+) -> Result<FollowOutcome, NodeError> {
     let Leader { store, .. } = directory.led(identity.netuid)?;
     while replica.window < target {
         let window = replica.window + 1;
@@ -161,8 +177,9 @@ pub async fn follow(
             return Err(NodeError::OutOfOrder { window });
         }
         replica.check(&record)?;
-        let payloads = fetch_payloads(identity, directory, replica, store, &record).await?;
-        replica.apply(&record, &payloads)?;
+        let payloads = fetch_payloads(identity, directory, replica, here, store, &record).await?;
+        tokio::task::block_in_place(|| replica.apply(&record, &payloads))?;
+        here.forget(window);
         tracing::info!(window, peers = payloads.len(), model = &replica.hash[..12], "round applied");
     }
     Ok(FollowOutcome::Reached)
@@ -173,16 +190,24 @@ async fn fetch_payloads(
     identity: &Identity,
     directory: &Directory,
     replica: &Replica,
+    here: &Prefetched,
     leader: &dyn Store,
     record: &RoundRecord,
-) -> Result<Vec<PseudoGradient>, NodeError> {
-    try_join_all(
-        record
-            .accepted
-            .iter()
-            .map(|accepted| fetch_payload(identity, directory, replica, leader, record.window, accepted)),
-    )
-    .await
+) -> Result<Vec<Arc<PseudoGradient>>, NodeError> {
+    let payload = |accepted| async move {
+        match here.get(accepted) {
+            Some(payload) => Ok(payload),
+            None => {
+                let fetched =
+                    fetch_payload(identity, directory, replica, leader, record.window, accepted).await;
+                let payload = Arc::new(fetched?);
+                // What one try has fetched is there for the next, if another object could not be had.
+                here.add(payload.clone());
+                Ok(payload)
+            }
+        }
+    };
+    try_join_all(record.accepted.iter().map(payload)).await
 }
 
 /// Fetches one pseudo-gradient: from its peer, else the copy in the leader's bucket. The digest decides,

@@ -1,17 +1,24 @@
 //! Stage 1: fetch every peer's pseudo-gradient of a window and say what is wrong with it. The validator
 //! and the audit run this code.
+//!
+//! A validator looks on while the put window is open ([`watch`]), so that nearly everything is there and decoded when it
+//! closes; what counts is what [`gather`] sees afterwards.
+
+mod arrivals;
+mod look;
+
+#[cfg(test)]
+mod tests;
+
+pub use arrivals::{Arrivals, watch};
+pub(crate) use look::one;
 
 use super::View;
 use crate::{
-    bucket::{BucketError, FetchError, Store, fetch_in_put_window},
-    gauntlet::{
-        Evidence, Observation, overlap,
-        stage1::{self, Found, Stage1},
-        sync,
-    },
-    gradient::{self, Expected, Layout, PseudoGradient},
-    wallet::{AccountId, verify},
-    window::{PutWindow, Timing, Uid, Window},
+    gauntlet::{Evidence, Observation, overlap, stage1::Stage1},
+    gradient::{Layout, PseudoGradient},
+    wallet::AccountId,
+    window::{PutWindow, Uid, Window},
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -31,7 +38,7 @@ pub struct Peer {
     /// The verdict of stage 1.
     pub stage1: Stage1,
     /// Its pseudo-gradient and the object it came in, where stage 1 accepted it.
-    pub payload: Option<(PseudoGradient, Bytes)>,
+    pub payload: Option<(Arc<PseudoGradient>, Bytes)>,
 }
 
 /// Every peer of a window, by hotkey.
@@ -43,7 +50,7 @@ pub struct Gathered {
 
 impl Gathered {
     /// Peers that passed stage 1, with their pseudo-gradients and objects.
-    pub fn accepted(&self) -> impl Iterator<Item = (&AccountId, &Peer, &PseudoGradient, &Bytes)> {
+    pub fn accepted(&self) -> impl Iterator<Item = (&AccountId, &Peer, &Arc<PseudoGradient>, &Bytes)> {
         self.peers.iter().filter_map(|(hotkey, peer)| {
             let (payload, object) = peer.payload.as_ref()?;
             Some((hotkey, peer, payload, object))
@@ -82,14 +89,33 @@ impl Gathered {
     }
 }
 
-/// Fetches and checks every peer but this validator itself. No peer's trouble reaches another.
-pub async fn gather(view: &View<'_>, window: Window, put: PutWindow) -> Gathered {
+/// Checks every peer but this validator itself. No peer's trouble reaches another.
+///
+/// To be called when the put window has closed. What `arrivals` holds is taken where one question to the store shows that the
+/// object is the same still; every other peer's is fetched now. The verdicts are those of a look that begins now.
+pub async fn gather(view: &View<'_>, window: Window, put: PutWindow, arrivals: Arrivals) -> Gathered {
     let me = view.identity.account();
+    let key = view.identity.keys().gradient(window);
+    let mut arrivals = arrivals;
     let peers = view.directory.peers().filter(|(neuron, _)| neuron.hotkey != me);
-    let jobs: Vec<_> = peers.map(|(n, store)| (n.uid, n.hotkey.clone(), store.clone())).collect();
+    let jobs: Vec<_> = peers
+        .map(|(n, store)| {
+            let arrived = arrivals.take(n.uid, &n.hotkey, store);
+            (n.uid, n.hotkey.clone(), store.clone(), arrived)
+        })
+        .collect();
+    drop(arrivals);
+    let key = key.as_str();
     let peers = stream::iter(jobs)
-        .map(|(uid, hotkey, store)| async move {
-            let peer = one(view, window, &put, uid, &hotkey, store).await;
+        .map(|(uid, hotkey, store, arrived)| async move {
+            let unchanged = match arrived {
+                Some(arrived) => arrived.if_unchanged(key).await,
+                None => None,
+            };
+            let peer = match unchanged {
+                Some(peer) => Some(peer),
+                None => one(view, window, &put, uid, &hotkey, store).await,
+            };
             if let Some(peer) = &peer
                 && !peer.stage1.is_accepted()
                 && peer.stage1 != Stage1::Absent
@@ -103,70 +129,4 @@ pub async fn gather(view: &View<'_>, window: Window, put: PutWindow) -> Gathered
         .collect()
         .await;
     Gathered { peers }
-}
-
-/// Looks at one peer. `None` where its bucket cannot be asked for a reason that need not be the peer's:
-/// nothing happens to a peer that was not looked at.
-pub(crate) async fn one(
-    view: &View<'_>,
-    window: Window,
-    put: &PutWindow,
-    uid: Uid,
-    hotkey: &AccountId,
-    store: Arc<dyn Store>,
-) -> Option<Peer> {
-    let sync_max = view.identity.manifest.parsed.gauntlet.sync_max;
-    let limit = view.replica.layout().max_object_bytes() as u64;
-    let key = view.identity.keys().gradient(window);
-    let refused = |timing, content| {
-        let stage1 = stage1::judge(Some(Found { timing, content }), sync_max);
-        Some(Peer { uid, stage1, payload: None })
-    };
-    let on_time = Timing::OnTime { seconds: 0 };
-    let (object, seconds) = match fetch_in_put_window(store.as_ref(), &key, limit, put).await {
-        Ok(found) => found,
-        Err(FetchError::Early { seconds }) => return refused(Timing::Early { seconds }, Ok(0.0)),
-        Err(FetchError::Late { seconds }) => return refused(Timing::Late { seconds }, Ok(0.0)),
-        Err(error @ FetchError::Bucket(BucketError::TooLarge { .. } | BucketError::Changed { .. }))
-        | Err(error @ FetchError::InParts) => return refused(on_time, Err(error.to_string())),
-        Err(FetchError::Bucket(BucketError::NotFound { .. } | BucketError::PermissionDenied { .. })) => {
-            return Some(Peer { uid, stage1: stage1::judge(None, sync_max), payload: None });
-        }
-        Err(error) => {
-            tracing::warn!(window, uid, %hotkey, %error, "the peer's bucket could not be asked");
-            return None;
-        }
-    };
-    let timing = Timing::OnTime { seconds };
-    match tokio::task::block_in_place(|| check(view, window, uid, hotkey, &object.bytes)) {
-        Ok((payload, steps_behind)) => {
-            let stage1 = stage1::judge(Some(Found { timing, content: Ok(steps_behind) }), sync_max);
-            let payload = stage1.is_accepted().then_some((payload, object.bytes));
-            Some(Peer { uid, stage1, payload })
-        }
-        Err(reason) => refused(timing, Err(reason)),
-    }
-}
-
-/// Decodes an object and compares what it claims with what the window assigns and with our model.
-fn check(
-    view: &View<'_>,
-    window: Window,
-    uid: Uid,
-    hotkey: &AccountId,
-    object: &[u8],
-) -> Result<(PseudoGradient, f64), String> {
-    let identity = &view.identity;
-    let run = identity.manifest.hash();
-    let expected = Expected { run, netuid: identity.netuid, window, uid, hotkey: hotkey.clone() };
-    let payload =
-        gradient::decode(object, view.replica.layout(), &expected, verify).map_err(|e| e.to_string())?;
-    let assigned = view.assigned(hotkey.as_ref(), window);
-    if payload.header.sample_digest != view.sample_digest(&assigned) {
-        return Err("it does not claim the data that the window assigns".to_owned());
-    }
-    let ours = view.replica.shown(&run, hotkey, window);
-    let step = view.replica.last_step();
-    let steps_behind = sync::steps_behind(&ours, &payload.header.model_samples, step);
-    Ok((payload, steps_behind))
 }

@@ -74,7 +74,10 @@ impl Judge {
         let random = view.tokens(&data::random(seed, window, count, view.corpus.training()))?;
         let before = losses(&self.model, view, &random);
         let mut shared = Shared { seed: *seed, random, before, chosen: chosen.clone(), round: None };
-        shared.round = self.round_without(view, gathered, &shared, None, step)?;
+        if let Some(update) = self.round_without(view, gathered, &shared, None)? {
+            let [random] = self.after(view, &update, step, [&shared.random]);
+            shared.round = Some(Moved { update, random });
+        }
         Ok(shared)
     }
 
@@ -96,16 +99,21 @@ impl Judge {
         let tensors: Vec<&[SparseTensor]> =
             itself.map(|(_, _, payload, _)| payload.tensors.as_slice()).collect();
         let own_before = losses(&self.model, view, &own);
-        let moved = self.moved(view, &tensors, step, &shared.random)?;
-        let (own_after, random_after) = (self.after(view, &moved.update, step, &own), moved.random);
-        let others = if shared.chosen.contains(hotkey) {
-            &self.round_without(view, gathered, shared, Some(hotkey), step)?
+        let update = aggregate::aggregate(&tensors, view.replica.layout(), view.device)?;
+        let [own_after, random_after] = self.after(view, &update, step, [&own, &shared.random]);
+        let (own_comparator, random_comparator) = if shared.chosen.contains(hotkey) {
+            match self.round_without(view, gathered, shared, Some(hotkey))? {
+                Some(update) => self.after(view, &update, step, [&own, &shared.random]).into(),
+                None => Default::default(),
+            }
         } else {
-            &shared.round
-        };
-        let (own_comparator, random_comparator) = match others {
-            Some(moved) => (self.after(view, &moved.update, step, &own), moved.random.clone()),
-            None => Default::default(),
+            match &shared.round {
+                Some(round) => {
+                    let [own] = self.after(view, &round.update, step, [&own]);
+                    (own, round.random.clone())
+                }
+                None => Default::default(),
+            }
         };
         Ok(Evidence {
             own_before,
@@ -119,13 +127,12 @@ impl Judge {
 
     /// The aggregate of the round without one peer; `None` where nobody is left.
     fn round_without(
-        &mut self,
+        &self,
         view: &View<'_>,
         gathered: &Gathered,
         shared: &Shared,
         without: Option<&AccountId>,
-        step: f64,
-    ) -> Result<Option<Moved>, NodeError> {
+    ) -> Result<Option<Vec<Tensor>>, NodeError> {
         let others = gathered.accepted().filter(|(other, ..)| shared.chosen.contains(*other));
         let others: Vec<&[SparseTensor]> = others
             .filter(|(other, ..)| Some(*other) != without)
@@ -134,26 +141,19 @@ impl Judge {
         if others.is_empty() {
             return Ok(None);
         }
-        self.moved(view, &others, step, &shared.random).map(Some)
+        Ok(Some(aggregate::aggregate(&others, view.replica.layout(), view.device)?))
     }
 
-    /// Some peers' aggregate, and the losses on random data after a step of it.
-    fn moved(
+    /// The losses on each batch after a step of an update; the model is moved once and put back.
+    fn after<const N: usize>(
         &mut self,
         view: &View<'_>,
-        peers: &[&[SparseTensor]],
+        update: &[Tensor],
         step: f64,
-        random: &Tensor,
-    ) -> Result<Moved, NodeError> {
-        let update = aggregate::aggregate(peers, view.replica.layout(), view.device)?;
-        let random = self.after(view, &update, step, random);
-        Ok(Moved { update, random })
-    }
-
-    /// The losses after a step of an update; the model is put back.
-    fn after(&mut self, view: &View<'_>, update: &[Tensor], step: f64, tokens: &Tensor) -> Vec<f64> {
+        batches: [&Tensor; N],
+    ) -> [Vec<f64>; N] {
         aggregate::apply(self.model.parameters(), update, step);
-        let after = losses(&self.model, view, tokens);
+        let after = batches.map(|tokens| losses(&self.model, view, tokens));
         self.model.restore(&self.before);
         after
     }

@@ -10,7 +10,12 @@ use crate::{
     wallet::AccountId,
     window::Window,
 };
-use std::{collections::BTreeMap, io::Write, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    path::Path,
+    sync::Arc,
+};
 use tch::Device;
 
 /// A model that moves in lock-step with the run.
@@ -24,6 +29,8 @@ pub struct Replica {
     pub round: u64,
     /// Hash of the model, hex.
     pub hash: String,
+    /// Whose pseudo-gradients the last step was made of; empty before the first step of this process.
+    pub members: BTreeSet<AccountId>,
     layout: Layout,
     manifest: Manifest,
 }
@@ -39,7 +46,8 @@ impl Replica {
         )?;
         let hash = hex::encode(model.hash());
         let window = start_window.saturating_sub(1);
-        Ok(Self { model, window, round: 0, hash, layout, manifest: manifest.clone() })
+        let (members, manifest) = (BTreeSet::new(), manifest.clone());
+        Ok(Self { model, window, round: 0, hash, members, layout, manifest })
     }
 
     /// How this model's pseudo-gradients are laid out.
@@ -102,13 +110,14 @@ impl Replica {
     }
 
     /// Takes the step of a record with its pseudo-gradients, in the record's order.
-    pub fn apply(&mut self, record: &RoundRecord, payloads: &[PseudoGradient]) -> Result<(), NodeError> {
+    pub fn apply(&mut self, record: &RoundRecord, payloads: &[Arc<PseudoGradient>]) -> Result<(), NodeError> {
         self.check(record)?;
         if !payloads.is_empty() {
             let tensors: Vec<_> = payloads.iter().map(|p| p.tensors.as_slice()).collect();
             let update = aggregate::aggregate(&tensors, &self.layout, self.model.device())?;
             aggregate::apply(self.model.parameters(), &update, self.next_step());
             self.round += 1;
+            self.members = record.accepted.iter().map(|accepted| accepted.hotkey.clone()).collect();
             self.hash = hex::encode(self.model.hash());
         }
         self.window = record.window;

@@ -1,0 +1,114 @@
+//! One look at one peer's bucket.
+
+use super::Peer;
+use crate::{
+    bucket::{BucketError, FetchError, ObjectInfo, Store, fetch_in_put_window},
+    gauntlet::{
+        stage1::{self, Found},
+        sync,
+    },
+    gradient::{self, Expected, PseudoGradient},
+    node::View,
+    wallet::{AccountId, verify},
+    window::{PutWindow, Timing, Uid, Window},
+};
+use std::sync::Arc;
+
+/// What a look found.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// The verdict.
+    pub(super) peer: Peer,
+    /// What the store said of the object whose content was read; `None` where none was.
+    pub(super) info: Option<ObjectInfo>,
+}
+
+/// Looks at one peer. `None` where its bucket cannot be asked for a reason that need not be the peer's:
+/// nothing happens to a peer that was not looked at.
+pub(crate) async fn one(
+    view: &View<'_>,
+    window: Window,
+    put: &PutWindow,
+    uid: Uid,
+    hotkey: &AccountId,
+    store: Arc<dyn Store>,
+) -> Option<Peer> {
+    match look(view, window, put, uid, hotkey, store.as_ref()).await {
+        Ok(look) => Some(look.peer),
+        Err(error) => {
+            tracing::warn!(window, uid, %hotkey, %error, "the peer's bucket could not be asked");
+            None
+        }
+    }
+}
+
+/// [`one`], with what the store said of what was read. The content is fetched only where the object's time stamp lies inside the
+/// put window and its size is one that it can have.
+///
+/// # Errors
+/// What the bucket said, where that need not be the peer's fault.
+pub(super) async fn look(
+    view: &View<'_>,
+    window: Window,
+    put: &PutWindow,
+    uid: Uid,
+    hotkey: &AccountId,
+    store: &dyn Store,
+) -> Result<Look, FetchError> {
+    let sync_max = view.identity.manifest.parsed.gauntlet.sync_max;
+    let limit = view.replica.layout().max_object_bytes() as u64;
+    let key = view.identity.keys().gradient(window);
+    let verdict = |found| Peer { uid, stage1: stage1::judge(found, sync_max), payload: None };
+    let unread = |found| Ok(Look { peer: verdict(found), info: None });
+    let on_time = Timing::OnTime { seconds: 0 };
+    let (object, seconds) = match fetch_in_put_window(store, &key, limit, put).await {
+        Ok(found) => found,
+        Err(FetchError::Early { seconds }) => {
+            return unread(Some(Found { timing: Timing::Early { seconds }, content: Ok(0.0) }));
+        }
+        Err(FetchError::Late { seconds }) => {
+            return unread(Some(Found { timing: Timing::Late { seconds }, content: Ok(0.0) }));
+        }
+        Err(error @ FetchError::Bucket(BucketError::TooLarge { .. } | BucketError::Changed { .. }))
+        | Err(error @ FetchError::InParts) => {
+            return unread(Some(Found { timing: on_time, content: Err(error.to_string()) }));
+        }
+        Err(FetchError::Bucket(BucketError::NotFound { .. } | BucketError::PermissionDenied { .. })) => {
+            return unread(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let timing = Timing::OnTime { seconds };
+    let peer = match tokio::task::block_in_place(|| check(view, window, uid, hotkey, &object.bytes)) {
+        Ok((payload, steps_behind)) => {
+            let mut peer = verdict(Some(Found { timing, content: Ok(steps_behind) }));
+            peer.payload = peer.stage1.is_accepted().then(|| (Arc::new(payload), object.bytes));
+            peer
+        }
+        Err(reason) => verdict(Some(Found { timing, content: Err(reason) })),
+    };
+    Ok(Look { peer, info: Some(object.info) })
+}
+
+/// Decodes an object and compares what it claims with what the window assigns and with our model.
+fn check(
+    view: &View<'_>,
+    window: Window,
+    uid: Uid,
+    hotkey: &AccountId,
+    object: &[u8],
+) -> Result<(PseudoGradient, f64), String> {
+    let identity = &view.identity;
+    let run = identity.manifest.hash();
+    let expected = Expected { run, netuid: identity.netuid, window, uid, hotkey: hotkey.clone() };
+    let payload =
+        gradient::decode(object, view.replica.layout(), &expected, verify).map_err(|e| e.to_string())?;
+    let assigned = view.assigned(hotkey.as_ref(), window);
+    if payload.header.sample_digest != view.sample_digest(&assigned) {
+        return Err("it does not claim the data that the window assigns".to_owned());
+    }
+    let ours = view.replica.shown(&run, hotkey, window);
+    let step = view.replica.last_step();
+    let steps_behind = sync::steps_behind(&ours, &payload.header.model_samples, step);
+    Ok((payload, steps_behind))
+}
