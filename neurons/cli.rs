@@ -3,6 +3,7 @@
 
 mod args;
 pub mod audit;
+pub mod bench;
 pub mod chain;
 pub mod devchain;
 pub mod eval;

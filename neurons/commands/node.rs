@@ -3,7 +3,7 @@
 
 use super::finish;
 use crate::{
-    cli::{Exit, Failure, audit, eval, model, sim},
+    cli::{Exit, Failure, audit, bench, eval, model, sim},
     evaluator, localnet, miner, validator,
 };
 use clap::Subcommand;
@@ -31,6 +31,8 @@ pub enum NodeVerb {
     Eval(eval::Args),
     /// Follow a run and evaluate its checkpoints
     Evaluator(evaluator::Args),
+    /// Measure what the heavy works of a node take on this machine
+    Bench(bench::Args),
 }
 
 /// Runs a verb that computes, to its end. Only `templar-node` may refer to this: it is what needs libtorch.
@@ -45,6 +47,7 @@ pub fn run(verb: NodeVerb) -> ExitCode {
             NodeVerb::Model(args) => model::run(args).await,
             NodeVerb::Eval(args) => eval::run(args).await,
             NodeVerb::Evaluator(args) => evaluator::run(args).await,
+            NodeVerb::Bench(args) => bench::run(args).await,
         }
     })
 }

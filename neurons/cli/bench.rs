@@ -1,0 +1,215 @@
+//! `templar bench`: what the heavy works of a node take on this machine.
+
+mod hash;
+mod train;
+
+use crate::{
+    cli::{
+        Failure,
+        model::computing_on,
+        output::{print, print_json, table},
+    },
+    context,
+};
+use serde::Serialize;
+use std::time::Instant;
+use tch::Device;
+use templar::{
+    manifest::{Manifest, ManifestFile, ModelConfig},
+    model::parameter_count,
+};
+
+/// Flags of `templar bench`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// What is measured
+    #[arg(value_enum)]
+    bench: Bench,
+    /// Whose model and settings: local or templar-1
+    #[arg(long, value_name = "NAME", default_value = "local")]
+    preset: String,
+    /// A model of about so many parameters instead of the preset's: fewer or more layers, then narrower ones
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    params: Option<u64>,
+    /// What computes: `auto`, `cpu` or `cuda:N`
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Threads of the tensor library; all cores unless given
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Measurements of each work, of which the median counts; one more comes first and does not
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    repeats: u32,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// A group of works. A new one is a variant and a function that gives its results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Bench {
+    /// The hash of a model, beside plain BLAKE3 of one thread and a sum of the same memory
+    Hash,
+    /// Forward and backward pass of one micro-batch, and a whole inner step, in float32 and bfloat16
+    Train,
+}
+
+/// What all works share.
+struct Setting {
+    manifest: Manifest,
+    device: Device,
+    repeats: u32,
+}
+
+/// One work, measured.
+#[derive(Debug, Serialize)]
+struct Measured {
+    work: &'static str,
+    /// The median.
+    ms: f64,
+    params_per_s: f64,
+    /// What the work reads or makes: of a hash the weights, of training the gradients.
+    bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    bench: &'a str,
+    preset: &'a str,
+    device: &'a str,
+    params: u64,
+    results: Vec<Measured>,
+}
+
+/// Measures, and prints what was found.
+pub async fn run(args: Args) -> Result<(), Failure> {
+    let mut manifest = ManifestFile::preset(&args.preset)?.parsed;
+    if let Some(params) = args.params {
+        manifest.model = sized(&manifest.model, params);
+    }
+    let device = computing_on(&args.device, args.threads)?;
+    context::blocking(move || {
+        let params = parameter_count(&manifest.model) as u64;
+        let setting = Setting { manifest, device, repeats: args.repeats };
+        let (bench, results) = match args.bench {
+            Bench::Hash => ("hash", hash::measure(&setting)),
+            Bench::Train => ("train", train::measure(&setting)?),
+        };
+        let report = Report { bench, preset: &args.preset, device: &args.device, params, results };
+        if args.json { print_json(&report) } else { print(&report.table()) }
+    })
+    .await
+}
+
+impl Setting {
+    /// The median of the repeats of a work that touches every parameter once, and `bytes`.
+    fn time<E>(
+        &self,
+        name: &'static str,
+        bytes: u64,
+        mut work: impl FnMut() -> Result<(), E>,
+    ) -> Result<Measured, E> {
+        let mut seconds = Vec::new();
+        for _ in 0..=self.repeats {
+            let started = Instant::now();
+            work()?;
+            if let Device::Cuda(number) = self.device {
+                tch::Cuda::synchronize(number as i64);
+            }
+            seconds.push(started.elapsed().as_secs_f64());
+        }
+        let median = median(&mut seconds[1..]);
+        let params_per_s = parameter_count(&self.manifest.model) as f64 / median;
+        Ok(Measured { work: name, ms: 1e3 * median, params_per_s, bytes })
+    }
+}
+
+impl Report<'_> {
+    fn table(&self) -> String {
+        let row = |m: &Measured| {
+            let gigabytes = m.bytes as f64 / m.ms / 1e6;
+            vec![
+                m.work.to_owned(),
+                format!("{:.2}", m.ms),
+                format!("{:.1}", m.params_per_s / 1e6),
+                format!("{gigabytes:.2}"),
+            ]
+        };
+        let rows: Vec<_> = self.results.iter().map(row).collect();
+        let heading = ["WORK", "MS", "M PARAMS/S", "GB/S"];
+        format!(
+            "{} of {} ({} parameters) on {}\n{}",
+            self.bench,
+            self.preset,
+            self.params,
+            self.device,
+            table(&heading, &["WORK"], &rows)
+        )
+    }
+}
+
+/// The middle one, or the mean of the two in the middle.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() % 2 {
+        0 => f64::midpoint(values[middle - 1], values[middle]),
+        _ => values[middle],
+    }
+}
+
+/// The model with as many layers as come nearest to `params`; where one layer is too much, of half the width and vocabulary,
+/// and so on.
+fn sized(model: &ModelConfig, params: u64) -> ModelConfig {
+    let count = |config: &ModelConfig| parameter_count(config) as u64;
+    let mut config = ModelConfig { layers: 1, ..model.clone() };
+    while count(&config) > params && config.heads > 1 && config.kv_heads > 1 && config.vocab_size > 256 {
+        config.hidden_size /= 2;
+        config.intermediate_size /= 2;
+        config.heads /= 2;
+        config.kv_heads /= 2;
+        config.vocab_size /= 2;
+    }
+    let one = count(&config);
+    let layer = count(&ModelConfig { layers: 2, ..config.clone() }) - one;
+    config.layers = 1 + i64::try_from((params.saturating_sub(one) + layer / 2) / layer).unwrap_or(0);
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_is_in_the_middle() {
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+
+    #[test]
+    fn a_model_is_about_as_large_as_asked() {
+        let big = ManifestFile::preset("templar-1").unwrap().parsed.model;
+        for params in [4_000_000, 20_000_000, 200_000_000, 1_204_881_408] {
+            let config = sized(&big, params);
+            let found = parameter_count(&config) as f64 / params as f64;
+            assert!((0.4..1.5).contains(&found), "{params}: {found}");
+            assert_eq!(config.hidden_size / config.heads, big.hidden_size / big.heads);
+        }
+        assert_eq!(sized(&big, 1_204_881_408), big);
+    }
+
+    #[test]
+    fn what_is_measured_is_in_the_report() {
+        let manifest = ManifestFile::preset("local").unwrap().parsed;
+        let params = parameter_count(&manifest.model) as u64;
+        let setting = Setting { manifest, device: Device::Cpu, repeats: 1 };
+        let results = hash::measure(&setting);
+        let works: Vec<_> = results.iter().map(|m| (m.work, m.bytes)).collect();
+        assert_eq!(works, [("hash", 4 * params), ("blake3", 4 * params), ("read", 4 * params)]);
+        assert!(results.iter().all(|m| m.ms > 0.0 && m.params_per_s > 0.0));
+        let report = Report { bench: "hash", preset: "local", device: "cpu", params, results };
+        assert!(report.table().starts_with("hash of local (459392 parameters) on cpu\nWORK "));
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!((&json["params"], &json["results"][0]["work"]), (&params.into(), &"hash".into()));
+    }
+}
