@@ -6,7 +6,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 use templar::{
-    compress::Demo,
+    compress::ErrorFeedback,
     gradient::{self, Expected, Header, PseudoGradient},
     node::{self, NodeError, Prefetch, Prefetched},
     train,
@@ -47,7 +47,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 
 struct Miner {
     ctx: NodeContext,
-    demo: Demo,
+    feedback: ErrorFeedback,
     sabotage: Option<Sabotage>,
     momentum: PathBuf,
 }
@@ -56,23 +56,22 @@ impl Miner {
     /// Takes up the momentum of an earlier run of this node, so that a restart loses no error feedback.
     fn new(ctx: NodeContext, sabotage: Option<Sabotage>) -> Self {
         let momentum = ctx.dir.join("momentum.safetensors");
-        let beta = ctx.identity.manifest.parsed.compress.momentum;
-        let (layout, device) = (ctx.replica.layout(), ctx.device);
-        let demo = if momentum.exists() {
-            match Demo::load(layout, beta, &momentum, device) {
-                Ok((demo, _)) => {
+        let layout = ctx.replica.layout();
+        let feedback = if momentum.exists() {
+            match ErrorFeedback::load(layout, &momentum) {
+                Ok((feedback, _)) => {
                     tracing::info!("momentum taken up from disk");
-                    demo
+                    feedback
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the saved momentum is not used; starting from zero");
-                    Demo::new(layout, beta, device)
+                    ErrorFeedback::new(layout)
                 }
             }
         } else {
-            Demo::new(layout, beta, device)
+            ErrorFeedback::new(layout)
         };
-        Self { ctx, demo, sabotage, momentum }
+        Self { ctx, feedback, sabotage, momentum }
     }
 
     async fn mine(&mut self) -> Result<(), NodeError> {
@@ -170,7 +169,7 @@ impl Miner {
         tracing::info!(window, loss = step.loss, seconds, phase = "train", "trained");
 
         let started = Instant::now();
-        let mut tensors = self.demo.encode(&step.gradients)?;
+        let mut tensors = self.feedback.encode(&step.gradients)?;
         if self.sabotage == Some(Sabotage::Noise) {
             sabotage::randomise(&mut tensors, ctx.replica.layout(), window, account.as_ref());
         }
@@ -180,7 +179,7 @@ impl Miner {
         let Header { run, netuid, hotkey, .. } = header;
         let expected = Expected { run, netuid, window, uid, hotkey };
         let own = gradient::decode(&object, ctx.replica.layout(), &expected, verify)?;
-        if let Err(error) = self.demo.save(&self.momentum, &BTreeMap::new()) {
+        if let Err(error) = self.feedback.save(&self.momentum, &BTreeMap::new()) {
             tracing::warn!(%error, "the momentum could not be saved; a restart would begin from zero");
         }
         let seconds = started.elapsed().as_secs_f64();

@@ -1,11 +1,9 @@
 //! The pseudo-gradient as it travels: layout, codes, wire format, signature, bounded decoder.
 //!
-//! A pseudo-gradient is, for each tensor of the model, the positions and 8-bit values of the largest
-//! coefficients of each chunk. It is one safetensors file:
+//! A pseudo-gradient is what the run's [`crate::codec`] kept of each tensor of the model. It is one safetensors file:
 //!
-//! - for each tensor of the [`Layout`], in its order, a byte blob `NAME.positions` (sorted positions as
-//!   Golomb-Rice coded gaps, all chunks in one bit stream) and a byte blob `NAME.values` (one byte for each
-//!   position, [`coefficient`]);
+//! - for each tensor of the [`Layout`], in its order, a byte blob `NAME.positions` and a byte blob `NAME.values`, both as
+//!   [`crate::codec::wire`] says;
 //! - in `__metadata__` one entry `templar`: JSON with the [`Header`], the tensors' exponents and the
 //!   hotkey's signature.
 //!
@@ -14,39 +12,25 @@
 //!
 //! This module is pure: it knows neither tensors nor keys. What signs and what verifies comes as an argument.
 
-pub mod coefficient;
 mod decode;
 mod digest;
 mod encode;
 mod error;
 mod layout;
 mod metadata;
-mod positions;
 
 pub use decode::decode;
 pub use digest::signing_message;
 pub use encode::encode;
 pub use error::GradientError;
-pub use layout::{Layout, LayoutError, TensorLayout};
+pub use layout::Layout;
+pub use templar_codec::{LayoutError, SparseTensor, TensorLayout};
 
 use crate::window::{NetUid, Uid, Window};
 use sp_core::crypto::AccountId32;
 
 /// Length of a sample digest: BLAKE2b-128 in hex.
 pub const SAMPLE_DIGEST_CHARS: usize = 32;
-
-/// The kept coefficients of one tensor.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SparseTensor {
-    /// The power of two that a code of magnitude 1 stands for, [`coefficient::MIN_EXPONENT`] to
-    /// [`coefficient::MAX_EXPONENT`].
-    pub exponent: i8,
-    /// Positions inside their chunk, chunk after chunk, [`TensorLayout::kept`] for each, strictly
-    /// ascending inside a chunk.
-    pub positions: Vec<u16>,
-    /// One code for each position ([`coefficient`]).
-    pub codes: Vec<u8>,
-}
 
 /// What a pseudo-gradient says about itself.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,7 @@
 //! Train one language model in the open, by strangers, paid for what their work is worth.
 //!
 //! A *run* is described by one file, the [`manifest`]; blocks of the [`chain`] are its clock
-//! ([`window`]). Miners [`train`] the [`model`] on assigned [`data`], [`compress`] what they learned into
+//! ([`window`]). Miners [`train`] the [`model`] on assigned [`data`], [`compress`] what they learned with the run's [`codec`] into
 //! a pseudo-[`gradient`] and publish it in their [`bucket`]; validators judge it with [`gauntlet`], and
 //! everybody [`aggregate`]s the same [`round`]. [`node`] holds what the programs share, [`audit`] repeats
 //! what a validator did.
@@ -37,3 +37,5 @@ pub mod tokenizer;
 pub mod train;
 pub mod wallet;
 pub mod window;
+
+pub use templar_codec as codec;

@@ -9,7 +9,10 @@ mod inner;
 pub use gauntlet::{Bins, GauntletConfig, Proof, RatingUse, Slashing, Tiers};
 pub use inner::{InnerConfig, Precision};
 
-use crate::window::Schedule;
+use crate::{
+    codec::{Rule, Settings},
+    window::Schedule,
+};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Duration};
 
@@ -162,22 +165,16 @@ impl TrainConfig {
     }
 }
 
-/// DeMo: momentum, chunks, DCT-II, the largest coefficients of each chunk.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CompressConfig {
-    /// Decay of the momentum before a gradient is added.
-    pub momentum: f64,
-    /// Longest side of a chunk; a dimension uses its largest divisor that is not longer.
-    pub chunk: usize,
-    /// Coefficients kept of each chunk.
-    pub top_k: usize,
-}
+/// How a pseudo-gradient is made small: the codec's own settings.
+pub type CompressConfig = Settings;
 
-/// Sign descent on the aggregate, with a warm-up and a cosine decay.
+/// The step on the aggregate, with a warm-up and a cosine decay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OuterConfig {
+    /// What is made of the peers: the sign of their mean, or the mean.
+    #[serde(default)]
+    pub rule: Rule,
     /// Step at the peak.
     pub learning_rate: f64,
     /// Windows over which the step rises linearly to the peak.
@@ -353,9 +350,9 @@ impl Manifest {
             ((1..=64).contains(&self.compress.chunk), "compress.chunk", "must be between 1 and 64"),
             (self.compress.top_k > 0, "compress.top_k", "must be at least 1"),
             (
-                (0.0..1.0).contains(&self.compress.momentum),
+                (0.0..=0.9999).contains(&self.compress.momentum),
                 "compress.momentum",
-                "must be at least 0 and below 1",
+                "must be at least 0 and at most 0.9999",
             ),
             (self.outer.learning_rate > 0.0, "outer.learning_rate", "must be positive"),
             (self.gauntlet.top_g > 0, "gauntlet.top_g", "must be at least 1"),
@@ -397,7 +394,13 @@ mod tests {
 
     #[test]
     fn the_step_rises_then_falls_to_its_floor() {
-        let outer = OuterConfig { learning_rate: 3.0, warmup_windows: 3, decay_windows: 13, floor: 0.1 };
+        let outer = OuterConfig {
+            rule: Rule::Sign,
+            learning_rate: 3.0,
+            warmup_windows: 3,
+            decay_windows: 13,
+            floor: 0.1,
+        };
         assert_eq!(outer.step(0), 1.0);
         assert_eq!(outer.step(2), 3.0);
         assert_eq!(outer.step(3), 3.0);

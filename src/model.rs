@@ -16,10 +16,10 @@ mod memory;
 mod shapes;
 
 pub use files::ModelError;
-pub(crate) use files::{read_tensors, write_tensors};
+pub(crate) use files::{read_metadata, read_tensors, write_tensors};
 pub(crate) use hash::ModelHasher;
 pub use initial::initial_values;
-pub(crate) use memory::with_bytes;
+pub(crate) use memory::{floats_in_place_mut, made, with_bytes, with_floats};
 pub use shapes::{parameter_count, parameter_shapes};
 
 use crate::{

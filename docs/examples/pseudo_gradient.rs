@@ -9,9 +9,14 @@ use templar::{
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // One matrix of 64 x 64 in a single chunk, of which 4 coefficients are kept.
-    let rules = CompressConfig { momentum: 0.9, chunk: 64, top_k: 4 };
+    let rules = CompressConfig::demo(0.9, 64, 4);
     let layout = Layout::new(&[("layer.weight".to_owned(), vec![64, 64])], &rules, 1)?;
-    let tensor = SparseTensor { exponent: -3, positions: vec![0, 5, 64, 4095], codes: vec![1, 2, 3, 0x81] };
+    let tensor = SparseTensor {
+        exponent: -3,
+        positions: vec![0, 5, 64, 4095],
+        codes: vec![1, 2, 3, 0x81],
+        ..SparseTensor::default()
+    };
 
     let key = Keypair::from_uri("//miner")?;
     let header = Header {

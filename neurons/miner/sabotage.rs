@@ -17,20 +17,12 @@ pub fn randomise(tensors: &mut [SparseTensor], layout: &Layout, window: u64, hot
     let mut seed = blake3::Hasher::new_derive_key("templar sabotage noise");
     seed.update(hotkey).update(&window.to_le_bytes());
     let mut random = seed.finalize_xof();
-    let mut next = move || {
+    let mut draw = move |below: usize| {
         let mut bytes = [0; 4];
         random.fill(&mut bytes);
-        u32::from_le_bytes(bytes)
+        u32::from_le_bytes(bytes) as usize % below
     };
     for (tensor, shape) in tensors.iter_mut().zip(layout.tensors()) {
-        let len = shape.chunk_len() as u32;
-        for chunk in tensor.positions.chunks_mut(shape.kept) {
-            let mut drawn = std::collections::BTreeSet::new();
-            while drawn.len() < chunk.len() {
-                drawn.insert((next() % len) as u16);
-            }
-            chunk.iter_mut().zip(drawn).for_each(|(slot, position)| *slot = position);
-        }
-        tensor.codes.iter_mut().for_each(|code| *code = next() as u8);
+        *tensor = SparseTensor::noise(shape, &mut draw);
     }
 }

@@ -70,6 +70,21 @@ impl ErrorFeedback {
         Ok(Self { codec: codec.clone(), tensors })
     }
 
+    /// A state from the momentum itself, one slice a tensor in row-major order: its transform.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn from_momentum(codec: &Codec, momentum: &[&[f32]]) -> Result<Self, EncodeError> {
+        check(codec, momentum, LARGEST)?;
+        // Where values wait for the exponent of their tensor, choosing them does not take them off.
+        let mut state = Self::new(codec);
+        for ((layout, state), momentum) in codec.tensors().iter().zip(&mut state.tensors).zip(momentum) {
+            let layout = TensorLayout { values: Values::Eight, ..layout.clone() };
+            choose_all(codec.path(), &layout, state, momentum, 0.0);
+        }
+        Ok(state)
+    }
+
     /// The coefficients, in the order of the layout.
     pub fn tensors(&self) -> &[Vec<f32>] {
         &self.tensors
@@ -105,18 +120,20 @@ fn check(codec: &Codec, tensors: &[&[f32]], limit: f32) -> Result<(), EncodeErro
     if found != expected {
         return Err(EncodeError::Count { found, expected });
     }
-    for (layout, tensor) in codec.tensors().iter().zip(tensors) {
-        if tensor.len() != layout.len() {
-            let (name, found) = (layout.name.clone(), tensor.len());
-            return Err(EncodeError::Length { name, found, expected: layout.len() });
-        }
-        let path = codec.path();
-        let most = tensor.par_chunks(1 << 16).map(|part| path.run(Largest(part))).max().unwrap_or(0);
-        if most > limit.to_bits() {
-            return Err(EncodeError::NotFinite(layout.name.clone()));
-        }
+    codec
+        .tensors()
+        .iter()
+        .zip(tensors)
+        .try_for_each(|(layout, tensor)| check_one(codec.path(), layout, tensor, limit))
+}
+
+fn check_one(path: Path, layout: &TensorLayout, tensor: &[f32], limit: f32) -> Result<(), EncodeError> {
+    if tensor.len() != layout.len() {
+        let (name, found) = (layout.name.clone(), tensor.len());
+        return Err(EncodeError::Length { name, found, expected: layout.len() });
     }
-    Ok(())
+    let most = tensor.par_chunks(1 << 16).map(|part| path.run(Largest(part))).max().unwrap_or(0);
+    if most > limit.to_bits() { Err(EncodeError::NotFinite(layout.name.clone())) } else { Ok(()) }
 }
 
 /// The largest magnitude of some numbers, as bits: NaN counts as largest of all.
@@ -146,6 +163,52 @@ fn encode_tensor(
     gradient: &[f32],
     beta: f32,
 ) -> SparseTensor {
+    let (mut sent, mut values, most) = choose_all(path, layout, state, gradient, beta);
+    if layout.values == Values::Eight {
+        // The exponent is that of the largest of the whole tensor, so that codes have to wait for all strips. What is
+        // too large for it was refused before anything was changed.
+        let exponent = eight_bit::shared_exponent(f32::from_bits(most)).unwrap_or(eight_bit::MAX_EXPONENT);
+        sent.exponent = exponent;
+        let (strip, kept) = (layout.strip_chunks(), layout.kept);
+        state
+            .par_chunks_mut(strip * layout.chunk_len())
+            .zip(sent.positions.par_chunks(strip * kept))
+            .zip(values.par_chunks_mut(strip * kept).zip(sent.codes.par_chunks_mut(strip * kept)))
+            .for_each(|((state, positions), (values, codes))| {
+                path.run(TakeOff { layout, exponent, state, positions, values, codes });
+            });
+    }
+    sent
+}
+
+/// See [`SparseTensor::of`].
+pub(crate) fn encode_coefficients(
+    layout: &TensorLayout,
+    coefficients: &[f32],
+) -> Result<SparseTensor, EncodeError> {
+    // Coefficients lie chunk after chunk, as a tensor without a transform does.
+    let (chunk_cols, cols) = (layout.chunk_len(), layout.len());
+    let flat = TensorLayout {
+        transform: Transform::None,
+        rows: 1,
+        chunk_rows: 1,
+        cols,
+        chunk_cols,
+        ..layout.clone()
+    };
+    check_one(Path::portable(), &flat, coefficients, LARGEST)?;
+    Ok(encode_tensor(Path::portable(), &flat, &mut vec![0.0; cols], coefficients, 0.0))
+}
+
+/// Brings a tensor's state up to date and chooses what is sent of it: positions and values, and the largest magnitude of the
+/// state, as bits. What has levels is coded and taken off at once.
+fn choose_all(
+    path: Path,
+    layout: &TensorLayout,
+    state: &mut [f32],
+    gradient: &[f32],
+    beta: f32,
+) -> (SparseTensor, Vec<f32>, u32) {
     let (strip, kept, per_chunk) = (layout.strip_chunks(), layout.kept, layout.values.levels());
     let mut sent = SparseTensor {
         exponent: 0,
@@ -175,20 +238,7 @@ fn encode_tensor(
         })
         .max()
         .unwrap_or(0);
-    if layout.values == Values::Eight {
-        // The exponent is that of the largest of the whole tensor, so that codes have to wait for all strips. What is
-        // too large for it was refused before anything was changed.
-        let exponent = eight_bit::shared_exponent(f32::from_bits(most)).unwrap_or(eight_bit::MAX_EXPONENT);
-        sent.exponent = exponent;
-        state
-            .par_chunks_mut(strip * layout.chunk_len())
-            .zip(sent.positions.par_chunks(strip * kept))
-            .zip(values.par_chunks_mut(strip * kept).zip(sent.codes.par_chunks_mut(strip * kept)))
-            .for_each(|((state, positions), (values, codes))| {
-                path.run(TakeOff { layout, exponent, state, positions, values, codes });
-            });
-    }
-    sent
+    (sent, values, most)
 }
 
 /// Brings a strip of chunks up to date and chooses of each what is sent; what has levels is coded and taken off at once.

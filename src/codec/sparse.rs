@@ -2,6 +2,7 @@
 
 use crate::{
     eight_bit,
+    feedback::{self, EncodeError},
     layout::TensorLayout,
     levels,
     settings::Values,
@@ -33,6 +34,59 @@ impl SparseTensor {
             levels: vec![0; layout.levels()],
             positions: (0..layout.chunks()).flat_map(|_| 0..kept).collect(),
             codes: vec![code; layout.kept_values()],
+        }
+    }
+
+    /// What an honest sender would send of these coefficients: chunk after chunk, each in the order of its positions.
+    ///
+    /// # Errors
+    /// Another number of coefficients than the tensor has, and ones that are not finite or too large.
+    pub fn of(layout: &TensorLayout, coefficients: &[f32]) -> Result<Self, EncodeError> {
+        feedback::encode_coefficients(layout, coefficients)
+    }
+
+    /// Random positions, and values of about one size with random signs. `draw(n)` is a number below `n`.
+    pub fn noise(layout: &TensorLayout, mut draw: impl FnMut(usize) -> usize) -> Self {
+        let mut noise = Self::nothing(layout);
+        let mut all: Vec<u16> = (0..layout.chunk_len() as u16).collect();
+        for positions in noise.positions.chunks_exact_mut(layout.kept) {
+            for i in 0..layout.kept {
+                all.swap(i, i + draw(layout.chunk_len() - i));
+            }
+            positions.copy_from_slice(&all[..layout.kept]);
+            positions.sort_unstable();
+        }
+        for code in &mut noise.codes {
+            let sign = (draw(2) as u8) << 7;
+            *code = match layout.values {
+                Values::Eight => sign | 0x60 | draw(8) as u8,
+                Values::Two => sign | (1 + draw(2) as u8),
+                Values::One => sign | 1,
+            };
+        }
+        if layout.values == Values::Eight {
+            noise.exponent = -30;
+        }
+        // 2^-13 and half as much again.
+        noise.levels.iter_mut().enumerate().for_each(|(i, level)| *level = 0x3900 | (i as u16 & 1) << 6);
+        noise
+    }
+
+    /// Turns every sign.
+    pub fn flip(&mut self) {
+        for code in &mut self.codes {
+            *code ^= if *code & !levels::NEGATIVE == 0 { 0 } else { levels::NEGATIVE };
+        }
+    }
+
+    /// Makes it `2^doublings` times as long, as far as what is sent can say.
+    pub fn inflate(&mut self, doublings: i8) {
+        if self.levels.is_empty() {
+            self.exponent = self.exponent.saturating_add(doublings).min(eight_bit::MAX_EXPONENT);
+        }
+        for level in &mut self.levels {
+            let longer = levels::decode(*level) * 2f32.powi(doublings.into());
+            *level = (longer.min(levels::MAX_LEVEL).to_bits() >> 16) as u16;
         }
     }
 

@@ -1,7 +1,7 @@
 //! Copies: pseudo-gradients that overlap too much.
 
 use super::Hotkey;
-use crate::gradient::{Layout, SparseTensor, coefficient};
+use crate::gradient::{Layout, SparseTensor};
 
 /// Chunks that are compared of a large model: enough for a similarity that is right to a hundredth.
 const CHUNKS: usize = 256;
@@ -99,16 +99,11 @@ fn profile(tensors: &[SparseTensor], layout: &Layout, chunks: &[(usize, usize)])
         let (Some(tensor), Some(shape)) = (tensors.get(*index), layout.tensors().get(*index)) else {
             continue;
         };
-        let range = chunk * shape.kept..(chunk + 1) * shape.kept;
-        let kept = tensor.positions.get(range.clone()).zip(tensor.codes.get(range));
-        let Some((positions, codes)) = kept else { continue };
-        let start = profile.len();
-        profile.extend(
-            positions
-                .iter()
-                .zip(codes)
-                .map(|(position, code)| (place + u32::from(*position), coefficient::magnitude(*code) as f32)),
-        );
+        let (start, range) = (profile.len(), chunk * shape.kept..(chunk + 1) * shape.kept);
+        // The decoder and stage 1 have seen to it that it fits.
+        let Some(positions) = tensor.positions.get(range).filter(|_| tensor.fits(shape)) else { continue };
+        let values = tensor.values_of_chunk(shape, *chunk);
+        profile.extend(positions.iter().zip(values).map(|(position, v)| (place + u32::from(*position), v)));
         scale(&mut profile[start..]);
         // At most 256 chunks of at most 65536 places.
         place += shape.chunk_len() as u32;
@@ -140,7 +135,7 @@ mod tests {
     use crate::manifest::CompressConfig;
 
     fn layout() -> Layout {
-        let compress = CompressConfig { momentum: 0.9, chunk: 8, top_k: 8 };
+        let compress = CompressConfig::demo(0.9, 8, 8);
         Layout::new(&[("w".to_owned(), vec![64, 64])], &compress, 1).unwrap()
     }
 
@@ -158,7 +153,7 @@ mod tests {
                 codes.push(0x50 | if own { bytes[usize::from(k) + 8] & 0x87 } else { 0 });
             }
         }
-        vec![SparseTensor { exponent: 0, positions, codes }]
+        vec![SparseTensor { positions, codes, ..SparseTensor::default() }]
     }
 
     fn found(objects: &[Vec<SparseTensor>], limit: f64) -> Vec<(u8, u8)> {

@@ -1,13 +1,13 @@
 //! Reading a stranger's pseudo-gradient.
 
 use super::{
-    Expected, GradientError, Header, Layout, PseudoGradient, SparseTensor, TensorLayout, coefficient,
+    Expected, GradientError, Header, Layout, PseudoGradient, TensorLayout,
     digest::{content_digest, signing_message},
     encode::check_header,
     metadata::read,
-    positions::Fault,
 };
 use sp_core::crypto::AccountId32;
+use templar_codec::wire;
 
 /// Reads and checks a pseudo-gradient; `verify` says whether a signature is an account's over a message.
 ///
@@ -53,7 +53,7 @@ pub fn decode(
         rest = tail;
     }
     for ((tensor, pair), exponent) in layout.tensors().iter().zip(blobs.chunks_exact(2)).zip(exponents) {
-        check_blobs(tensor, pair[0], pair[1], *exponent)?;
+        wire::check(tensor, *exponent, pair[0], pair[1]).map_err(|problem| refused(tensor, problem))?;
     }
     let digest = content_digest(&header, exponents, blobs.iter().copied());
     let message = signing_message(header.netuid, &header.run, header.window, &digest);
@@ -61,8 +61,7 @@ pub fn decode(
         return Err(GradientError::Signature);
     }
     let unpack = |((tensor, pair), exponent): ((&TensorLayout, &[&[u8]]), &i8)| {
-        let positions = tensor.rice.decode(pair[0], tensor.chunks()).map_err(|f| fault(f, tensor))?;
-        Ok(SparseTensor { exponent: *exponent, positions, codes: pair[1].to_vec() })
+        wire::decode(tensor, *exponent, pair[0], pair[1]).map_err(|problem| refused(tensor, problem))
     };
     let tensors = layout
         .tensors()
@@ -108,32 +107,6 @@ fn check_expected(header: &Header, expected: &Expected) -> Result<(), GradientEr
     Ok(())
 }
 
-fn check_blobs(
-    tensor: &TensorLayout,
-    positions: &[u8],
-    values: &[u8],
-    exponent: i8,
-) -> Result<(), GradientError> {
-    let name = || tensor.name.clone();
-    if !(coefficient::MIN_EXPONENT..=coefficient::MAX_EXPONENT).contains(&exponent) {
-        return Err(GradientError::Exponent { name: name(), found: exponent });
-    }
-    if values.len() != tensor.values() {
-        return Err(GradientError::Length { name: name(), found: values.len(), expected: tensor.values() });
-    }
-    let limit = tensor.max_position_bytes();
-    if positions.len() > limit {
-        return Err(GradientError::PositionsTooLong { name: name(), found: positions.len(), limit });
-    }
-    Ok(())
-}
-
-fn fault(fault: Fault, tensor: &TensorLayout) -> GradientError {
-    let name = tensor.name.clone();
-    match fault {
-        Fault::Truncated { chunk } => GradientError::PositionsTruncated { name, chunk },
-        Fault::OutOfRange { chunk } => GradientError::PositionOutOfRange { name, chunk },
-        Fault::Excess => GradientError::PositionsTrailing { name },
-        Fault::Padding => GradientError::PositionsPadding { name },
-    }
+fn refused(tensor: &TensorLayout, problem: wire::WireError) -> GradientError {
+    GradientError::Tensor { name: tensor.name.clone(), problem }
 }

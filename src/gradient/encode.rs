@@ -1,10 +1,11 @@
 //! Writing a pseudo-gradient.
 
 use super::{
-    GradientError, Header, Layout, SAMPLE_DIGEST_CHARS, SparseTensor, TensorLayout, coefficient,
+    GradientError, Header, Layout, SAMPLE_DIGEST_CHARS, SparseTensor,
     digest::{content_digest, signing_message},
     metadata::{Raw, blob_names, write},
 };
+use templar_codec::wire;
 
 /// Writes and signs a pseudo-gradient; returns the file and its content digest.
 ///
@@ -25,12 +26,11 @@ pub fn encode(
     let mut payload = Vec::with_capacity(layout.max_object_bytes() - layout.max_header_bytes() - 8);
     let mut blobs = Vec::with_capacity(2 * tensors.len());
     for (tensor, shape) in tensors.iter().zip(layout.tensors()) {
-        let start = payload.len();
-        write_tensor(tensor, shape, &mut payload)
+        let length = wire::encode(shape, tensor, &mut payload)
             .ok_or_else(|| GradientError::Unsendable { name: shape.name.clone() })?;
         let [positions, values] = blob_names(&shape.name);
-        blobs.push((positions, payload.len() - start - shape.values()));
-        blobs.push((values, shape.values()));
+        blobs.push((positions, length));
+        blobs.push((values, shape.value_bytes()));
     }
     let exponents: Vec<i8> = tensors.iter().map(|t| t.exponent).collect();
     let mut rest = payload.as_slice();
@@ -47,19 +47,6 @@ pub fn encode(
     file.extend_from_slice(&json);
     file.extend_from_slice(&payload);
     Ok((file, digest))
-}
-
-/// Positions, then values. `None` when they do not fit the layout.
-fn write_tensor(tensor: &SparseTensor, shape: &TensorLayout, out: &mut Vec<u8>) -> Option<()> {
-    let fits = tensor.positions.len() == shape.values()
-        && tensor.codes.len() == shape.values()
-        && (coefficient::MIN_EXPONENT..=coefficient::MAX_EXPONENT).contains(&tensor.exponent);
-    if !fits {
-        return None;
-    }
-    shape.rice.encode(&tensor.positions, out)?;
-    out.extend_from_slice(&tensor.codes);
-    Some(())
 }
 
 /// What must hold of a header, whoever wrote it.

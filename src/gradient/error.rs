@@ -1,6 +1,7 @@
 //! Why a pseudo-gradient is refused.
 
 use crate::window::{NetUid, Uid, Window};
+use templar_codec::wire::WireError;
 
 /// Why a pseudo-gradient is refused, or cannot be written.
 ///
@@ -27,22 +28,10 @@ pub enum GradientError {
     ExtraTensor,
     #[error("the tensor {name} is not a vector of bytes that follows the one before it")]
     Blob { name: String },
-    #[error("the tensor {name} has {found} bytes; its layout has {expected}")]
-    Length { name: String, found: usize, expected: usize },
-    #[error("the positions of {name} have {found} bytes; at most {limit} are possible")]
-    PositionsTooLong { name: String, found: usize, limit: usize },
-    #[error("the positions of {name} end inside chunk {chunk}")]
-    PositionsTruncated { name: String, chunk: usize },
-    #[error("a position of {name} is past the end of chunk {chunk}")]
-    PositionOutOfRange { name: String, chunk: usize },
-    #[error("bytes follow the last position of {name}")]
-    PositionsTrailing { name: String },
-    #[error("the padding after the last position of {name} is not zero")]
-    PositionsPadding { name: String },
+    #[error("the tensor {name}: {problem}")]
+    Tensor { name: String, problem: WireError },
     #[error("the pseudo-gradient has {found} exponents; this run's model has {expected} tensors")]
     ExponentCount { found: usize, expected: usize },
-    #[error("the exponent {found} of {name} is outside of -100 to 100")]
-    Exponent { name: String, found: i8 },
     #[error("the pseudo-gradient shows {found} values of its model; this run asks for {expected}")]
     SampleCount { found: usize, expected: usize },
     #[error("value {index} that the pseudo-gradient shows of its model is not a finite number")]

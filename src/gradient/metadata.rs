@@ -8,7 +8,7 @@ use serde::{
 use sp_core::crypto::{AccountId32, Ss58Codec};
 
 /// The format that this program writes and reads.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Where the header is, inside `__metadata__`.
 const ENTRY: &str = "templar";
 

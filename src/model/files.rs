@@ -126,16 +126,25 @@ pub(crate) fn write_tensors(
 /// Named tensors and the file's metadata.
 pub(crate) type Tensors = (Vec<(String, Tensor)>, BTreeMap<String, String>);
 
-/// Reads exactly the named float32 tensors; a file with others, or of another length, is refused.
-pub(crate) fn read_tensors(
-    path: &Path,
-    shapes: &[(String, Vec<usize>)],
-    device: Device,
-) -> Result<Tensors, ModelError> {
-    let place = || path.display().to_string();
-    let failed = |source| ModelError::Disk { verb: "read", path: place(), source };
-    let format = |problem: &str| ModelError::Format { path: place(), problem: problem.to_owned() };
-    let other = |problem: String| ModelError::OtherModel { path: place(), problem };
+/// What a file says of itself.
+pub(crate) fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>, ModelError> {
+    Ok(open(path)?.header.metadata)
+}
+
+/// A file of tensors, read up to its first one.
+struct Opened {
+    file: BufReader<File>,
+    /// Bytes of the file.
+    size: u64,
+    /// Bytes of its header.
+    length: u64,
+    header: Header,
+}
+
+fn open(path: &Path) -> Result<Opened, ModelError> {
+    let failed = |source| ModelError::Disk { verb: "read", path: path.display().to_string(), source };
+    let format =
+        |problem: &str| ModelError::Format { path: path.display().to_string(), problem: problem.to_owned() };
     let file = File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
     let mut file = BufReader::new(file);
@@ -150,7 +159,21 @@ pub(crate) fn read_tensors(
     }
     let mut json = vec![0; length as usize];
     file.read_exact(&mut json).map_err(failed)?;
-    let header: Header = serde_json::from_slice(&json).map_err(|e| format(&e.to_string()))?;
+    let header = serde_json::from_slice(&json).map_err(|e| format(&e.to_string()))?;
+    Ok(Opened { file, size, length, header })
+}
+
+/// Reads exactly the named float32 tensors; a file with others, or of another length, is refused.
+pub(crate) fn read_tensors(
+    path: &Path,
+    shapes: &[(String, Vec<usize>)],
+    device: Device,
+) -> Result<Tensors, ModelError> {
+    let place = || path.display().to_string();
+    let failed = |source| ModelError::Disk { verb: "read", path: place(), source };
+    let format = |problem: &str| ModelError::Format { path: place(), problem: problem.to_owned() };
+    let other = |problem: String| ModelError::OtherModel { path: place(), problem };
+    let Opened { mut file, size, length, header } = open(path)?;
     if header.entries.len() != shapes.len() {
         return Err(other(format!("it has {} tensors, the model {}", header.entries.len(), shapes.len())));
     }

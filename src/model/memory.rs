@@ -31,6 +31,37 @@ pub(crate) fn floats_in_place(tensor: &Tensor) -> Option<&[f32]> {
     Some(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<f32>(), tensor.numel()) })
 }
 
+/// The same to be written to. The tensor is one that the caller alone works on, such as a parameter between two steps.
+#[allow(unsafe_code, reason = "libtorch's memory is written in place")]
+pub(crate) fn floats_in_place_mut(tensor: &mut Tensor) -> Option<&mut [f32]> {
+    let here = tensor.device() == Device::Cpu && tensor.kind() == Kind::Float && tensor.is_contiguous();
+    if !here || tensor.numel() == 0 {
+        return None;
+    }
+    // SAFETY: as in `floats_in_place`; others that share the memory do not touch it before the borrow ends, because models
+    // are trained, stepped and read one after the other.
+    Some(unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<f32>(), tensor.numel()) })
+}
+
+/// Shows the elements of some tensors, in row-major order; those that are elsewhere or laid out otherwise are copied first.
+pub(crate) fn with_floats<T>(tensors: &[Tensor], work: impl FnOnce(&[&[f32]]) -> T) -> T {
+    let here: Vec<Tensor> =
+        tensors.iter().map(|t| t.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous()).collect();
+    let floats: Vec<&[f32]> = here.iter().map(|t| floats_in_place(t).unwrap_or(&[])).collect();
+    work(&floats)
+}
+
+/// A tensor of this shape whose elements `fill` writes, all of them; they are zero before.
+#[allow(unsafe_code, reason = "libtorch's memory is written in place")]
+pub(crate) fn made<T: tch::kind::Element>(shape: &[i64], fill: impl FnOnce(&mut [T])) -> Tensor {
+    let tensor = Tensor::zeros(shape, (T::KIND, Device::Cpu));
+    if tensor.numel() > 0 {
+        // SAFETY: as in `filled`; the tensor's kind is that of `T`.
+        fill(unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<T>(), tensor.numel()) });
+    }
+    tensor
+}
+
 /// A tensor of this shape whose bytes `fill` writes, all of them; they are zero before.
 #[allow(unsafe_code, reason = "libtorch's memory is written in place")]
 pub(crate) fn filled<E>(

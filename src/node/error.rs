@@ -1,12 +1,11 @@
 //! Why a node cannot go on.
 
 use crate::{
-    aggregate::AggregateError,
     bucket::BucketError,
     chain::ChainError,
-    compress::CompressError,
+    codec::{AggregateError, EncodeError, LayoutError},
     gauntlet::GauntletError,
-    gradient::{GradientError, LayoutError},
+    gradient::GradientError,
     manifest::ManifestError,
     model::ModelError,
     round::DocumentError,
@@ -97,7 +96,7 @@ pub enum NodeError {
     Aggregate(#[from] AggregateError),
     /// The gradients cannot be made into a pseudo-gradient.
     #[error(transparent)]
-    Compress(#[from] CompressError),
+    Compress(#[from] EncodeError),
     /// The node's own pseudo-gradient cannot be written.
     #[error(transparent)]
     Gradient(#[from] GradientError),

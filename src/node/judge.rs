@@ -99,7 +99,7 @@ impl Judge {
         let tensors: Vec<&[SparseTensor]> =
             itself.map(|(_, _, payload, _)| payload.tensors.as_slice()).collect();
         let own_before = losses(&self.model, view, &own);
-        let update = aggregate::aggregate(&tensors, view.replica.layout(), view.device)?;
+        let update = aggregate::aggregate(view.rule(), &tensors, view.replica.layout(), view.device)?;
         let [own_after, random_after] = self.after(view, &update, step, [&own, &shared.random]);
         let (own_comparator, random_comparator) = if shared.chosen.contains(hotkey) {
             match self.round_without(view, gathered, shared, Some(hotkey))? {
@@ -141,7 +141,7 @@ impl Judge {
         if others.is_empty() {
             return Ok(None);
         }
-        Ok(Some(aggregate::aggregate(&others, view.replica.layout(), view.device)?))
+        Ok(Some(aggregate::aggregate(view.rule(), &others, view.replica.layout(), view.device)?))
     }
 
     /// The losses on each batch after a step of an update; the model is moved once and put back.

@@ -114,8 +114,8 @@ impl Replica {
         self.check(record)?;
         if !payloads.is_empty() {
             let tensors: Vec<_> = payloads.iter().map(|p| p.tensors.as_slice()).collect();
-            let update = aggregate::aggregate(&tensors, &self.layout, self.model.device())?;
-            aggregate::apply(self.model.parameters(), &update, self.next_step());
+            let rule = self.manifest.outer.rule;
+            aggregate::step(rule, &tensors, &self.layout, self.model.parameters(), self.next_step())?;
             self.round += 1;
             self.members = record.accepted.iter().map(|accepted| accepted.hotkey.clone()).collect();
             self.hash = hex::encode(self.model.hash());

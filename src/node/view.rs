@@ -2,6 +2,7 @@
 
 use super::{Directory, Identity, NodeError, Replica};
 use crate::{
+    codec::Rule,
     data::{self, Sequences},
     window::Window,
 };
@@ -24,6 +25,11 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
+    /// What the run makes of its peers.
+    pub fn rule(&self) -> Rule {
+        self.identity.manifest.parsed.outer.rule
+    }
+
     /// The tokens of sequences, `[sequences, length + 1]`, on the node's device.
     ///
     /// # Errors

@@ -4,8 +4,6 @@
 //! the counts of pairs, so that a window of 250 peers costs milliseconds; everything behind the gradient
 //! (DeMo, the wire, the aggregate, Gauntlet) is what the programs run.
 
-use tch::{Device, Kind, Tensor};
-
 /// Symbols of the simulator's alphabet.
 pub const SYMBOLS: usize = 64;
 /// Weights of the model.
@@ -54,8 +52,8 @@ impl Bigram {
         &self.logits
     }
 
-    /// `weights -= step * sign` with a sign update of [`crate::aggregate`], in one rounding for each weight, as
-    /// [`crate::aggregate::apply`] does.
+    /// `weights -= step * sign` with a sign update of [`crate::codec`], in one rounding for each weight, as
+    /// [`crate::aggregate::apply()`] does.
     pub fn apply(&mut self, signs: &[i8], step: f64) {
         let step = step as f32;
         for (weight, sign) in self.logits.iter_mut().zip(signs) {
@@ -103,18 +101,6 @@ impl LogProbabilities {
         }
         gradient
     }
-}
-
-/// A gradient as DeMo takes it.
-pub fn tensor(gradient: &[f32]) -> Tensor {
-    Tensor::from_slice(gradient).view([SYMBOLS as i64, SYMBOLS as i64])
-}
-
-/// A sign update as plain numbers.
-pub fn signs(update: &Tensor) -> Vec<i8> {
-    let mut signs = vec![0i8; WEIGHTS];
-    update.to_device(Device::Cpu).to_kind(Kind::Int8).contiguous().view([-1]).copy_data(&mut signs, WEIGHTS);
-    signs
 }
 
 fn index(last: u8, next: u8) -> usize {

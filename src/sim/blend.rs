@@ -1,16 +1,11 @@
 //! Mixing and spoiling pseudo-gradients: the craft of those who live off others' work.
 
-use crate::gradient::{Layout, SparseTensor, TensorLayout, coefficient};
+use crate::gradient::{Layout, SparseTensor, TensorLayout};
 use rand::{Rng, rngs::StdRng};
 
-/// A pseudo-gradient that says nothing: every code 0.
+/// A pseudo-gradient that says nothing.
 pub fn nothing(layout: &Layout) -> Vec<SparseTensor> {
-    let tensor = |shape: &TensorLayout| SparseTensor {
-        exponent: 0,
-        positions: (0..shape.values()).map(|i| (i % shape.kept) as u16).collect(),
-        codes: vec![0; shape.values()],
-    };
-    layout.tensors().iter().map(tensor).collect()
+    layout.tensors().iter().map(SparseTensor::nothing).collect()
 }
 
 /// The weighted sum of pseudo-gradients of unit length, with the largest coefficients of each chunk kept.
@@ -20,64 +15,36 @@ pub fn blend(parts: &[(f32, &[SparseTensor])], layout: &Layout) -> Vec<SparseTen
 
 fn one(parts: &[(f32, &[SparseTensor])], index: usize, shape: &TensorLayout) -> SparseTensor {
     let length = shape.chunk_len();
-    let mut dense = vec![0f32; shape.chunks() * length];
+    let mut dense = vec![0f32; shape.len()];
     for (weight, tensors) in parts {
         let Some(tensor) = tensors.get(index) else { continue };
-        let values = || tensor.codes.iter().map(|code| coefficient::magnitude(*code) as f32);
-        let norm = values().map(|v| v * v).sum::<f32>().sqrt();
+        let values: Vec<f32> =
+            (0..shape.chunks()).flat_map(|chunk| tensor.values_of_chunk(shape, chunk)).collect();
+        let norm = values.iter().map(|v| v * v).sum::<f32>().sqrt();
         if norm == 0.0 {
             continue;
         }
-        for (at, (position, value)) in tensor.positions.iter().zip(values()).enumerate() {
+        for (at, (position, value)) in tensor.positions.iter().zip(values).enumerate() {
             dense[at / shape.kept * length + usize::from(*position)] += weight * value / norm;
         }
     }
-    let mut positions = Vec::with_capacity(shape.values());
-    for chunk in dense.chunks_exact(length) {
-        let mut order: Vec<u16> = (0..length as u16).collect();
-        order.sort_by(|a, b| {
-            chunk[usize::from(*b)].abs().total_cmp(&chunk[usize::from(*a)].abs()).then(a.cmp(b))
-        });
-        order.truncate(shape.kept);
-        order.sort_unstable();
-        positions.extend(order);
-    }
-    let kept = positions.iter().enumerate();
-    let kept: Vec<f32> = kept.map(|(i, p)| dense[i / shape.kept * length + usize::from(*p)]).collect();
-    let exponent = coefficient::shared_exponent(kept.iter().fold(0.0, |a, v| v.abs().max(a))).unwrap_or(0);
-    let codes = kept.iter().map(|v| coefficient::encode(*v, exponent)).collect();
-    SparseTensor { exponent, positions, codes }
+    // Sums of a few vectors of unit length are finite.
+    SparseTensor::of(shape, &dense).unwrap_or_else(|_| SparseTensor::nothing(shape))
 }
 
 /// The same with every sign turned.
 pub fn flip(tensors: &mut [SparseTensor]) {
-    for code in tensors.iter_mut().flat_map(|tensor| &mut tensor.codes) {
-        *code ^= if *code & 0x7f == 0 { 0 } else { 0x80 };
-    }
+    tensors.iter_mut().for_each(SparseTensor::flip);
 }
 
 /// The same `2^doublings` times as long.
 pub fn inflate(tensors: &mut [SparseTensor], doublings: i8) {
-    for tensor in tensors {
-        tensor.exponent = tensor.exponent.saturating_add(doublings).min(coefficient::MAX_EXPONENT);
-    }
+    tensors.iter_mut().for_each(|tensor| tensor.inflate(doublings));
 }
 
-/// Random positions and values.
+/// Random positions and values, of about one size: a wild one would hide the others.
 pub fn noise(layout: &Layout, rng: &mut StdRng) -> Vec<SparseTensor> {
-    let tensor = |shape: &TensorLayout| {
-        let mut positions = Vec::with_capacity(shape.values());
-        for _ in 0..shape.chunks() {
-            let mut drawn = std::collections::BTreeSet::new();
-            while drawn.len() < shape.kept {
-                drawn.insert(rng.random_range(0..shape.chunk_len()) as u16);
-            }
-            positions.extend(drawn);
-        }
-        // Codes of about one size: a wild one would hide the others.
-        let codes = (0..shape.values()).map(|_| 0x60 | (rng.random::<u8>() & 0x87)).collect();
-        SparseTensor { exponent: -30, positions, codes }
-    };
+    let tensor = |shape: &TensorLayout| SparseTensor::noise(shape, |below| rng.random_range(0..below));
     layout.tensors().iter().map(tensor).collect()
 }
 
@@ -88,7 +55,7 @@ mod tests {
     use rand::SeedableRng;
 
     fn layout() -> Layout {
-        let compress = CompressConfig { momentum: 0.9, chunk: 8, top_k: 4 };
+        let compress = CompressConfig::demo(0.9, 8, 4);
         Layout::new(&[("w".to_owned(), vec![16, 8])], &compress, 1).unwrap()
     }
 

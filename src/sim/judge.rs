@@ -3,13 +3,9 @@
 //! Honest validators that see the same objects measure the same, to the last bit, so that each object is
 //! measured once and every validator is told.
 
-use super::{
-    bigram::{self, LogProbabilities},
-    peer::World,
-    population::Upload,
-};
+use super::{bigram::LogProbabilities, peer::World, population::Upload};
 use crate::{
-    aggregate::{self, Norms},
+    codec::{Norms, Rule},
     data,
     gauntlet::{Evidence, Hotkey, overlap, stage1, stage1::Stage1, sync},
     gradient::{self, Expected, SparseTensor},
@@ -17,7 +13,6 @@ use crate::{
     window::{NetUid, PutWindow},
 };
 use std::collections::BTreeMap;
-use tch::Device;
 
 /// The simulator's subnet.
 pub const NETUID: NetUid = 3;
@@ -176,8 +171,9 @@ impl<'a> Judge<'a> {
 
 /// The sign update of some peers; `None` for none.
 pub fn step_of(peers: &[&[SparseTensor]], world: &World, norms: Norms) -> Option<Vec<i8>> {
-    let update = aggregate::aggregate_with(norms, peers, world.layout, Device::Cpu).ok()?;
-    update.first().map(bigram::signs)
+    let mut signs = vec![0; world.layout.parameters()];
+    world.layout.codec().aggregate_with(Rule::Sign, norms, peers).ok()?.signs(0, &mut signs);
+    Some(signs)
 }
 
 /// Pairs of objects that overlap too much, as [`overlap::find`] tells them.

@@ -1,12 +1,12 @@
 //! What a simulated peer has, sees and sends.
 
 use super::{
-    bigram::{self, Bigram, Counts, LogProbabilities},
+    bigram::{Bigram, Counts, LogProbabilities},
     blend,
     text::Text,
 };
 use crate::{
-    compress::Demo,
+    codec::ErrorFeedback,
     data,
     gauntlet::Hotkey,
     gradient::{Layout, SparseTensor},
@@ -72,7 +72,7 @@ pub struct PeerState {
     /// What it is to train on in this window.
     pub assigned: Vec<u64>,
     /// Momentum and error feedback.
-    pub demo: Demo,
+    pub feedback: ErrorFeedback,
     /// Its own random numbers.
     pub rng: StdRng,
 }
@@ -81,8 +81,8 @@ impl PeerState {
     /// Trains on text from the model of `lag` rounds ago and takes out what is to be sent.
     pub fn train(&mut self, world: &World, counts: &Counts, lag: usize) -> Vec<SparseTensor> {
         let gradient = world.model(lag).table.gradient(counts);
-        // A softmax gradient is finite, so that DeMo has nothing to refuse.
-        self.demo.encode(&[bigram::tensor(&gradient)]).unwrap_or_else(|_| blend::nothing(world.layout))
+        // A softmax gradient is finite, so that there is nothing to refuse.
+        self.feedback.encode(&[gradient.as_slice()]).unwrap_or_else(|_| blend::nothing(world.layout))
     }
 
     /// Trains on the first `share` of the peer's assignment.

@@ -8,14 +8,13 @@ use super::{
     threads,
 };
 use crate::{
-    compress::Demo,
+    codec::ErrorFeedback,
     gauntlet::{Hotkey, Peer},
     gradient::{self, Header, Layout},
     window::{Uid, Window},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use std::{collections::BTreeMap, sync::Arc};
-use tch::Device;
 
 /// One participant over the whole run; its hotkey changes when it registers anew.
 pub struct Member {
@@ -57,7 +56,6 @@ pub struct Population {
     pub members: Vec<Member>,
     seed: u64,
     layout: Layout,
-    momentum: f64,
 }
 
 impl Population {
@@ -68,12 +66,7 @@ impl Population {
         let mut uids: Vec<Uid> = (0..count as Uid).collect();
         uids.shuffle(&mut rng);
         let mut uids = uids.into_iter();
-        let mut population = Self {
-            members: Vec::new(),
-            seed: scenario.seed,
-            layout: layout.clone(),
-            momentum: scenario.compress.momentum,
-        };
+        let mut population = Self { members: Vec::new(), seed: scenario.seed, layout: layout.clone() };
         for spec in &scenario.peers {
             for place in 0..spec.count {
                 let uid = uids.next().unwrap_or(Uid::MAX);
@@ -105,8 +98,14 @@ impl Population {
         let mut hash = blake3::Hasher::new_derive_key("templar simulator hotkey");
         hash.update(&self.seed.to_le_bytes()).update(&uid.to_le_bytes()).update(&life.to_le_bytes());
         let key = *hash.finalize().as_bytes();
-        let demo = Demo::new(&self.layout, self.momentum, Device::Cpu);
-        PeerState { hotkey: Hotkey::from(key), uid, assigned: Vec::new(), demo, rng: StdRng::from_seed(key) }
+        let feedback = ErrorFeedback::new(self.layout.codec());
+        PeerState {
+            hotkey: Hotkey::from(key),
+            uid,
+            assigned: Vec::new(),
+            feedback,
+            rng: StdRng::from_seed(key),
+        }
     }
 
     /// Registers who joins or comes back under another hotkey in this window.

@@ -12,7 +12,7 @@ use super::{
     threads,
 };
 use crate::{
-    aggregate::Norms,
+    codec::Norms,
     gauntlet::{Gauntlet, Hotkey, Observation},
     gradient::Layout,
     window::{PutWindow, Schedule, Uid, Window},

@@ -53,7 +53,7 @@ fn object(n: usize, layout: &Layout) -> Vec<SparseTensor> {
     let mut stream = blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof();
     let mut bytes = [0; 2];
     let tensor = |shape: &templar::gradient::TensorLayout| {
-        let mut positions = Vec::with_capacity(shape.values());
+        let mut positions = Vec::with_capacity(shape.kept_values());
         for _ in 0..shape.chunks() {
             let stride = shape.chunk_len() / shape.kept;
             positions.extend((0..shape.kept).map(|k| {
@@ -65,6 +65,7 @@ fn object(n: usize, layout: &Layout) -> Vec<SparseTensor> {
             exponent: 0,
             codes: positions.iter().map(|p| 0x40 | (*p as u8 & 0x87)).collect(),
             positions,
+            ..SparseTensor::default()
         }
     };
     layout.tensors().iter().map(tensor).collect()

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use tch::{Device, Tensor};
 use templar::{
     aggregate,
-    compress::Demo,
+    codec::Rule,
+    compress::ErrorFeedback,
     data::{self, Corpus, Sequences},
     gauntlet::{Evidence, Gauntlet, Hotkey, Observation, Peer, ScoreRecord, overlap, stage1::Stage1},
     gradient::{Layout, SparseTensor},
@@ -48,7 +49,7 @@ struct Run {
     sequences: Sequences,
     layout: Layout,
     model: Llama,
-    demos: Vec<Demo>,
+    demos: Vec<ErrorFeedback>,
     gauntlets: [Gauntlet; 2],
     rng: StdRng,
     seed: u64,
@@ -68,7 +69,7 @@ impl Run {
         )
         .unwrap();
         let model = Llama::new(&manifest.model, seed, Device::Cpu);
-        let demo = |_| Demo::new(&layout, manifest.compress.momentum, Device::Cpu);
+        let demo = |_| ErrorFeedback::new(&layout);
         let demos = (0..PEERS).map(demo).collect();
         let peers: Vec<_> =
             (0..PEERS).map(|n| Peer { hotkey: key(n), uid: n as u16, registered_at_block: 0 }).collect();
@@ -161,7 +162,7 @@ impl Run {
                 let own = self.tokens(&own);
                 let own_before = self.losses(&own);
                 let mut after = |peers: &[&[SparseTensor]]| {
-                    let update = aggregate::aggregate(peers, &self.layout, Device::Cpu).unwrap();
+                    let update = aggregate::aggregate(Rule::Sign, peers, &self.layout, Device::Cpu).unwrap();
                     aggregate::apply(self.model.parameters(), &update, step * rules.evaluation_step);
                     let losses = (self.losses(&own), self.losses(&random));
                     self.model.restore(&before);
@@ -192,7 +193,7 @@ impl Run {
         });
         let chosen: Vec<&[SparseTensor]> =
             (0..PEERS).filter(|n| set.contains(&key(*n))).map(|n| uploads[n].as_slice()).collect();
-        let update = aggregate::aggregate(&chosen, &self.layout, Device::Cpu).unwrap();
+        let update = aggregate::aggregate(Rule::Sign, &chosen, &self.layout, Device::Cpu).unwrap();
         aggregate::apply(self.model.parameters(), &update, step);
         records
     }

@@ -4,7 +4,8 @@ use std::{fs, path::PathBuf, time::Instant};
 use tch::{Device, Tensor};
 use templar::{
     aggregate::{aggregate, apply},
-    compress::Demo,
+    codec::Rule,
+    compress::ErrorFeedback,
     gradient::{Layout, SparseTensor},
     manifest::{Manifest, ManifestFile},
     model::{Llama, parameter_shapes},
@@ -67,8 +68,7 @@ fn learn(manifest: &Manifest, peers: usize, windows: u64) -> Vec<f64> {
         Corpus { text: text(8 << 20), length: manifest.model.sequence_length as usize + 1, state: 1 };
     let mut model = Llama::new(&manifest.model, manifest.seed, Device::Cpu);
     let layout = Layout::new(&parameter_shapes(&manifest.model), &manifest.compress, 2).unwrap();
-    let mut miners: Vec<_> =
-        (0..peers).map(|_| Demo::new(&layout, manifest.compress.momentum, Device::Cpu)).collect();
+    let mut miners: Vec<_> = (0..peers).map(|_| ErrorFeedback::new(&layout)).collect();
     let held_out = corpus.draw(128, true);
     let held_out_loss = |model: &Llama| {
         let losses = model.sequence_losses(&held_out, 64);
@@ -85,7 +85,7 @@ fn learn(manifest: &Manifest, peers: usize, windows: u64) -> Vec<f64> {
         }
         let mined = start.elapsed().as_secs_f64() / peers as f64;
         let sent: Vec<&[SparseTensor]> = sent.iter().map(Vec::as_slice).collect();
-        let update = aggregate(&sent, &layout, Device::Cpu).unwrap();
+        let update = aggregate(Rule::Sign, &sent, &layout, Device::Cpu).unwrap();
         apply(model.parameters(), &update, manifest.outer.step(window));
         losses.push(held_out_loss(&model));
         println!("window {window}: {:.3} ({mined:.2} s a miner)", losses[losses.len() - 1]);

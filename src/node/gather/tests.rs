@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     bucket::{BucketError, MemoryStore, Object, ObjectInfo, Store},
     chain::{Chain, MemoryChain},
-    compress::Demo,
+    compress::ErrorFeedback,
     data::Corpus,
     gradient::{self, Header},
     manifest::ManifestFile,
@@ -160,7 +160,7 @@ impl Subnet {
         let parameters = replica.model.parameters();
         let random: Vec<Tensor> =
             parameters.iter().map(|(_, t)| Tensor::randn(t.size(), (Kind::Float, Device::Cpu))).collect();
-        let tensors = Demo::new(replica.layout(), 0.5, Device::Cpu).encode(&random).unwrap();
+        let tensors = ErrorFeedback::new(replica.layout()).encode(&random).unwrap();
         let header = Header {
             run,
             netuid: 3,
