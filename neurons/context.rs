@@ -34,7 +34,7 @@ pub struct NodeArgs {
     /// The subnet.
     #[arg(long, default_value_t = 3)]
     pub netuid: u16,
-    /// The run: a manifest file or a preset (`local`, `templar-1`). A miner needs none: it takes the
+    /// The run: a manifest file or a preset (`local`, `local-sparseloco`, `templar-1`, `sparseloco`). A miner needs none: it takes the
     /// leader's, checked against the chain.
     #[arg(long, value_name = "FILE|PRESET")]
     pub run: Option<String>,

@@ -27,6 +27,9 @@ pub struct Args {
     /// Validators; the first has the highest stake and leads.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
     pub validators: u16,
+    /// How the miners train: `local`, one gradient a window (DeMo), or `sparseloco`, several steps of AdamW. The model is the same.
+    #[arg(long, value_enum, default_value_t = Preset::Local)]
+    pub preset: Preset,
     /// Windows to train.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     pub windows: u64,
@@ -52,6 +55,24 @@ pub struct Args {
     /// Print the report as JSON, and nothing else, on standard output.
     #[arg(long)]
     pub json: bool,
+}
+
+/// How the miners of a localnet train.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Preset {
+    Local,
+    #[value(name = "sparseloco")]
+    SparseLoco,
+}
+
+impl Preset {
+    /// The manifest's preset.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::SparseLoco => "local-sparseloco",
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

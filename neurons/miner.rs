@@ -4,17 +4,20 @@ use crate::{
     cli::Failure,
     context::{self, NodeArgs, NodeContext, Role},
 };
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
+use tch::Tensor;
 use templar::{
-    compress::ErrorFeedback,
     gradient::{self, Expected, Header, PseudoGradient},
     node::{self, NodeError, Prefetch, Prefetched},
-    train,
     wallet::verify,
     window::Window,
 };
 
+mod deadline;
+mod learner;
 pub mod sabotage;
+use deadline::{Closing, Deadline};
+use learner::{Learned, Learner};
 use sabotage::Sabotage;
 
 /// Flags of `templar miner`.
@@ -47,31 +50,16 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 
 struct Miner {
     ctx: NodeContext,
-    feedback: ErrorFeedback,
+    learner: Learner,
     sabotage: Option<Sabotage>,
-    momentum: PathBuf,
+    closing: Closing,
 }
 
 impl Miner {
-    /// Takes up the momentum of an earlier run of this node, so that a restart loses no error feedback.
     fn new(ctx: NodeContext, sabotage: Option<Sabotage>) -> Self {
-        let momentum = ctx.dir.join("momentum.safetensors");
-        let layout = ctx.replica.layout();
-        let feedback = if momentum.exists() {
-            match ErrorFeedback::load(layout, &momentum) {
-                Ok((feedback, _)) => {
-                    tracing::info!("momentum taken up from disk");
-                    feedback
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the saved momentum is not used; starting from zero");
-                    ErrorFeedback::new(layout)
-                }
-            }
-        } else {
-            ErrorFeedback::new(layout)
-        };
-        Self { ctx, feedback, sabotage, momentum }
+        let train = &ctx.identity.manifest.parsed.train;
+        let learner = Learner::open(&ctx.dir, train, &ctx.replica.model, ctx.replica.layout());
+        Self { ctx, learner, sabotage, closing: Closing::default() }
     }
 
     async fn mine(&mut self) -> Result<(), NodeError> {
@@ -115,7 +103,13 @@ impl Miner {
             self.ctx.clock.closed(window).await?;
         }
         let here = prefetch.as_ref().map(|prefetch| prefetch.here().clone()).unwrap_or_default();
-        self.ctx.follow_to(window, &here).await
+        let (started, behind) = (Instant::now(), self.ctx.replica.window < window);
+        self.ctx.follow_to(window, &here).await?;
+        if behind {
+            let seconds = started.elapsed().as_secs_f64();
+            tracing::info!(window, seconds, phase = "follow", "the round came after the close");
+        }
+        Ok(())
     }
 
     /// Looks for what the window's round record is likely to name, while this miner trains.
@@ -125,10 +119,16 @@ impl Miner {
         Prefetch::start(identity, directory, replica.layout(), &peers, window, clock.clone())
     }
 
-    /// Trains, waits for the put window, uploads; `here` gets this node's own pseudo-gradient.
+    /// Trains for as long as the upload leaves time, uploads when the put window is open; `here` gets this node's own
+    /// pseudo-gradient.
     async fn work(&mut self, window: Window, here: &Prefetched) -> Result<(), NodeError> {
-        let (object, own) = tokio::task::block_in_place(|| self.train(window))?;
+        let reserve = self.closing.reserve(self.ctx.schedule.put_window);
+        let deadline = Deadline::of(&self.ctx.clock, window, reserve).await?;
+        let (update, claimed) = tokio::task::block_in_place(|| self.train(window, &deadline))?;
+        let ended = Instant::now();
+        let (object, own) = tokio::task::block_in_place(|| self.encode(window, &update, &claimed))?;
         here.add(Arc::new(own));
+        let encoding = ended.elapsed();
         self.ctx.clock.put_window(window).await?;
         let started = Instant::now();
         let identity = &self.ctx.identity;
@@ -136,6 +136,7 @@ impl Miner {
         let bytes = object.len();
         match identity.bucket.put(&keys.gradient(window), object.into()).await {
             Ok(()) => {
+                self.closing.add(encoding + started.elapsed());
                 let seconds = started.elapsed().as_secs_f64();
                 tracing::info!(window, bytes, seconds, phase = "upload", "uploaded");
             }
@@ -149,39 +150,58 @@ impl Miner {
         Ok(())
     }
 
-    /// The window's pseudo-gradient, ready to upload, and as everybody else will read it.
-    fn train(&mut self, window: Window) -> Result<(Vec<u8>, PseudoGradient), NodeError> {
+    /// Trains piece by piece on what the window assigns, until the deadline or the end of the list. Gives what is to
+    /// be sent and the assigned sequences that were trained on.
+    fn train(&mut self, window: Window, deadline: &Deadline) -> Result<(Vec<Tensor>, Vec<u64>), NodeError> {
         let started = Instant::now();
         let ctx = &mut self.ctx;
-        let identity = ctx.identity.clone();
-        let account = identity.account();
-        let uid = ctx.uid()?;
-        let assigned = ctx.assigned(account.as_ref(), window);
+        let account = ctx.identity.account();
+        let mut assigned = ctx.assigned(account.as_ref(), window);
         let trained = match self.sabotage {
             // Honest work, on somebody else's data.
             Some(Sabotage::Lazy) => ctx.assigned(blake3::hash(account.as_ref()).as_bytes(), window),
             _ => assigned.clone(),
         };
         let tokens = ctx.tokens(&trained)?;
-        let micro_batch = identity.manifest.parsed.train.micro_batch;
-        let step = train::local_step(&mut ctx.replica.model, &tokens, micro_batch)?;
+        let (mut last, mut done) = (started, 0);
+        let go_on = || {
+            done += 1;
+            // The next takes as long as the last or the mean, and a quarter: other work of the machine comes and goes.
+            let next = last.elapsed().max(started.elapsed() / done) * 5 / 4;
+            last = Instant::now();
+            deadline.leaves(next)
+        };
+        let round = ctx.replica.round;
+        let Learned { update, loss, sequences } =
+            self.learner.learn(&mut ctx.replica.model, &tokens, round, go_on)?;
+        assigned.truncate(sequences);
         let seconds = started.elapsed().as_secs_f64();
-        tracing::info!(window, loss = step.loss, seconds, phase = "train", "trained");
+        tracing::info!(window, loss, sequences, seconds, phase = "train", "trained");
+        Ok((update, assigned))
+    }
 
+    /// The window's pseudo-gradient, ready to upload, and as everybody else will read it.
+    fn encode(
+        &mut self,
+        window: Window,
+        update: &[Tensor],
+        claimed: &[u64],
+    ) -> Result<(Vec<u8>, PseudoGradient), NodeError> {
         let started = Instant::now();
-        let mut tensors = self.feedback.encode(&step.gradients)?;
+        let ctx = &self.ctx;
+        let identity = &ctx.identity;
+        let (account, uid) = (identity.account(), ctx.uid()?);
+        let mut tensors = self.learner.encode(update)?;
         if self.sabotage == Some(Sabotage::Noise) {
             sabotage::randomise(&mut tensors, ctx.replica.layout(), window, account.as_ref());
         }
-        let header = ctx.header(window, uid, &assigned);
+        let header = ctx.header(window, uid, claimed);
         let sign = |message: &[u8]| identity.hotkey.sign(message);
         let (object, _) = gradient::encode(&header, &tensors, ctx.replica.layout(), sign)?;
         let Header { run, netuid, hotkey, .. } = header;
         let expected = Expected { run, netuid, window, uid, hotkey };
         let own = gradient::decode(&object, ctx.replica.layout(), &expected, verify)?;
-        if let Err(error) = self.feedback.save(&self.momentum, &BTreeMap::new()) {
-            tracing::warn!(%error, "the momentum could not be saved; a restart would begin from zero");
-        }
+        self.learner.save();
         let seconds = started.elapsed().as_secs_f64();
         tracing::info!(window, bytes = object.len(), seconds, phase = "compress", "compressed");
         Ok((object, own))

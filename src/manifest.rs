@@ -150,18 +150,31 @@ pub struct DataConfig {
 pub struct TrainConfig {
     /// Sequences of one forward and backward pass.
     pub micro_batch: usize,
-    /// Micro-batches whose gradients are averaged in one window, or in one inner step.
+    /// Micro-batches whose gradients are averaged in one window, or in one inner step; in a window this is all of the work.
     pub batches: usize,
+    /// Micro-batches that a window assigns: a miner with time left may do as many. As many as `batches` unless given; not with
+    /// inner steps, which are the work where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_batches: Option<usize>,
     /// Inner steps; without them a window's work is one gradient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inner: Option<InnerConfig>,
 }
 
 impl TrainConfig {
-    /// Sequences that one miner trains on in one window.
+    /// Sequences that one miner trains on in one window, as a rule.
     pub fn sequences(&self) -> usize {
+        self.sequences_of(self.batches)
+    }
+
+    /// Sequences that a window assigns: the most that one miner can train on.
+    pub fn most_sequences(&self) -> usize {
+        self.sequences_of(self.max_batches.unwrap_or(self.batches))
+    }
+
+    fn sequences_of(&self, batches: usize) -> usize {
         let steps = self.inner.as_ref().map_or(1, |inner| inner.steps);
-        self.micro_batch.saturating_mul(self.batches).saturating_mul(steps)
+        self.micro_batch.saturating_mul(batches).saturating_mul(steps)
     }
 }
 
@@ -238,9 +251,18 @@ pub enum ManifestError {
         problem: &'static str,
     },
     /// There is no preset of that name.
-    #[error("no preset is called `{0}`; there are: local, templar-1")]
+    #[error("no preset is called `{0}`; there are: local, local-sparseloco, templar-1, sparseloco")]
     UnknownPreset(String),
 }
+
+/// The presets, by name: runs of the reference's two ages at 1.2B parameters, and a small model for two CPU cores with the training of
+/// each.
+pub const PRESETS: [(&str, &str); 4] = [
+    ("local", include_str!("manifest/local.toml")),
+    ("local-sparseloco", include_str!("manifest/local-sparseloco.toml")),
+    ("templar-1", include_str!("manifest/templar-1.toml")),
+    ("sparseloco", include_str!("manifest/sparseloco.toml")),
+];
 
 /// A manifest and the bytes it was read from.
 #[derive(Debug, Clone)]
@@ -266,33 +288,18 @@ impl ManifestFile {
         Self::parse(&text)
     }
 
-    /// A preset that comes with the program: `local` or `templar-1`.
+    /// A preset that comes with the program: one of [`PRESETS`].
     pub fn preset(name: &str) -> Result<Self, ManifestError> {
-        match name {
-            "local" => Self::parse(include_str!("manifest/local.toml")),
-            "templar-1" => Self::parse(include_str!("manifest/templar-1.toml")),
-            other => Err(ManifestError::UnknownPreset(other.to_owned())),
+        match PRESETS.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => Self::parse(text),
+            None => Err(ManifestError::UnknownPreset(name.to_owned())),
         }
     }
 
     /// The rules of a preset's Gauntlet: `local` (ours), `templar-1` (the paper's) or `sparseloco` (the reference's
-    /// last version, over those of `templar-1`).
+    /// last version).
     pub fn gauntlet(name: &str) -> Result<GauntletConfig, ManifestError> {
-        if name != "sparseloco" {
-            return Ok(Self::preset(name)?.parsed.gauntlet);
-        }
-        let parse = |e| ManifestError::Parse(Box::new(e));
-        let mut rules: toml::Table =
-            toml::from_str(include_str!("manifest/templar-1.toml")).map_err(parse)?;
-        let mut rules = match rules.remove("gauntlet") {
-            Some(toml::Value::Table(rules)) => rules,
-            _ => toml::Table::new(),
-        };
-        rules.extend(
-            toml::from_str::<toml::Table>(include_str!("manifest/gauntlet-sparseloco.toml"))
-                .map_err(parse)?,
-        );
-        rules.try_into().map_err(parse)
+        Ok(Self::preset(name)?.parsed.gauntlet)
     }
 
     /// blake3 over the file's bytes: the identity of the run.
@@ -347,6 +354,16 @@ impl Manifest {
                 "must have factors above 0 and lengths of at least 1, the low factor below the high one",
             ),
             (self.train.sequences() > 0, "train", "must have at least one sequence a window"),
+            (
+                self.train.inner.is_none() || self.train.max_batches.is_none(),
+                "train.max_batches",
+                "has no meaning with train.inner, whose steps are the work",
+            ),
+            (
+                self.train.most_sequences() >= self.train.sequences(),
+                "train.max_batches",
+                "must be at least train.batches",
+            ),
             ((1..=64).contains(&self.compress.chunk), "compress.chunk", "must be between 1 and 64"),
             (self.compress.top_k > 0, "compress.top_k", "must be at least 1"),
             (

@@ -69,7 +69,21 @@ pub fn batch<T: Copy + Into<i64>, S: AsRef<[T]>>(
 /// # Errors
 /// No sequences, or a loss that is not finite.
 pub fn local_step(model: &mut Llama, tokens: &Tensor, micro_batch: usize) -> Result<LocalStep, TrainError> {
-    let (gradients, sequence_losses) = accumulate(model, tokens, micro_batch, Precision::F32)?;
+    local_step_while(model, tokens, micro_batch, || true)
+}
+
+/// [`local_step`], for as long as `go_on` says so before each micro-batch but the first: the result is that of the first so many
+/// sequences as [`LocalStep::sequence_losses`] has losses.
+///
+/// # Errors
+/// As [`local_step`].
+pub fn local_step_while(
+    model: &mut Llama,
+    tokens: &Tensor,
+    micro_batch: usize,
+    go_on: impl FnMut() -> bool,
+) -> Result<LocalStep, TrainError> {
+    let (gradients, sequence_losses) = accumulate_while(model, tokens, micro_batch, Precision::F32, go_on)?;
     let loss = sequence_losses.iter().map(|l| f64::from(*l)).sum::<f64>() / sequence_losses.len() as f64;
     Ok(LocalStep { gradients, loss, sequence_losses })
 }
@@ -81,6 +95,17 @@ fn accumulate(
     micro_batch: usize,
     precision: Precision,
 ) -> Result<(Vec<Tensor>, Vec<f32>), TrainError> {
+    accumulate_while(model, tokens, micro_batch, precision, || true)
+}
+
+/// [`accumulate`], for as long as `go_on` says so before each micro-batch but the first.
+fn accumulate_while(
+    model: &mut Llama,
+    tokens: &Tensor,
+    micro_batch: usize,
+    precision: Precision,
+    mut go_on: impl FnMut() -> bool,
+) -> Result<(Vec<Tensor>, Vec<f32>), TrainError> {
     let total = tokens.size().first().copied().unwrap_or(0);
     if total == 0 {
         return Err(TrainError::NoSequences);
@@ -89,12 +114,20 @@ fn accumulate(
     weights().for_each(|mut t| t.zero_grad());
     let mut sequence_losses = Vec::with_capacity(total as usize);
     for part in tokens.split(micro_batch.max(1) as i64, 0) {
+        if !sequence_losses.is_empty() && !go_on() {
+            break;
+        }
         let losses = model.losses_in(&part, precision);
         (losses.sum(tch::Kind::Float) / total as f64).backward();
         sequence_losses.extend(floats(&losses));
     }
-    let gradients: Vec<Tensor> = weights().map(|t| t.grad().copy()).collect();
+    let mut gradients: Vec<Tensor> = weights().map(|t| t.grad().copy()).collect();
     weights().for_each(|mut t| t.zero_grad());
+    let done = sequence_losses.len() as i64;
+    if done < total {
+        // Each was weighed as one of all; the mean is over those that were done.
+        gradients = gradients.into_iter().map(|gradient| gradient * (total as f64 / done as f64)).collect();
+    }
     if sequence_losses.iter().all(|l| l.is_finite()) {
         Ok((gradients, sequence_losses))
     } else {
@@ -114,6 +147,30 @@ mod tests {
         assert_eq!(batch(&[vec![1u8]], Device::Cpu).unwrap_err(), TrainError::Ragged);
         let good = batch(&[vec![1u16, 2], vec![3, 4]], Device::Cpu).unwrap();
         assert_eq!(Vec::<i64>::try_from(good.view([-1])).unwrap(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn work_that_ends_early_is_the_mean_of_what_was_done() {
+        let mut config = ManifestFile::preset("local").unwrap().parsed.model;
+        (config.hidden_size, config.intermediate_size, config.layers) = (16, 16, 1);
+        let mut model = Llama::new(&config, 1, Device::Cpu);
+        let sequences: Vec<[u8; 5]> = (0..8).map(|i| [i, i + 1, i + 2, 9 - i, 3]).collect();
+        let tokens = batch(&sequences, Device::Cpu).unwrap();
+        let mut turns = 0;
+        let go_on = || {
+            turns += 1;
+            turns < 3
+        };
+        let early = local_step_while(&mut model, &tokens, 2, go_on).unwrap();
+        assert_eq!(early.sequence_losses.len(), 6, "three micro-batches of two");
+        let same = local_step(&mut model, &tokens.narrow(0, 0, 6), 2).unwrap();
+        assert_eq!(early.sequence_losses, same.sequence_losses);
+        assert_eq!(early.loss, same.loss);
+        for (a, b) in early.gradients.iter().zip(&same.gradients) {
+            assert!(a.allclose(b, 1e-5, 1e-7, false));
+        }
+        let least = local_step_while(&mut model, &tokens, 2, || false).unwrap();
+        assert_eq!(least.sequence_losses.len(), 2, "at least one micro-batch is done");
     }
 
     #[test]

@@ -195,7 +195,7 @@ impl Reported for DeviceError {
 impl Reported for ManifestError {
     fn to_failure(&self) -> Failure {
         Failure::from_error(Exit::Data, self).hint(
-            "start from a preset: `--run local` or `--run templar-1`; docs/protocol.md explains each field",
+            "start from a preset: `--run local`, `--run templar-1` or `--run sparseloco`; docs/protocol.md explains each field",
         )
     }
 }

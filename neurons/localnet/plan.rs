@@ -140,7 +140,7 @@ impl Plan {
             }
         }
 
-        let mut manifest = ManifestFile::preset("local")?.parsed;
+        let mut manifest = ManifestFile::preset(args.preset.name())?.parsed;
         manifest.schedule.windows = args.windows;
         let window_seconds = match args.window_seconds {
             Some(seconds) => seconds,

@@ -51,12 +51,19 @@ struct Recipe {
     arguments: Vec<String>,
     environment: Vec<(&'static str, String)>,
     log: PathBuf,
+    /// Whether it takes only the time that the others leave.
+    patient: bool,
 }
 
 impl Recipe {
     fn start(&self) -> std::io::Result<Child> {
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(&self.program);
+        if self.patient && cfg!(unix) {
+            // `nice` becomes the program, so the process id is the program's.
+            command = Command::new("nice");
+            command.args(["-n", "19"]).arg(&self.program);
+        }
         command
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (*name, value.as_str())))
@@ -150,7 +157,9 @@ impl Processes {
         // What needs no libtorch starts at once, and takes less memory, without it.
         let light = matches!(name, "chain" | "storage");
         let program = sibling(if light { "templar" } else { NODE })?;
-        let recipe = Recipe { name: name.to_owned(), program, arguments, environment, log };
+        // Miners train for as long as a window lasts; what everybody waits for goes first.
+        let patient = !light && !name.starts_with(Kind::Validator.name());
+        let recipe = Recipe { name: name.to_owned(), program, arguments, environment, log, patient };
         let child = recipe
             .start()
             .map_err(|e| Failure::new(Exit::Unexpected, format!("cannot start the process `{name}`: {e}")))?;

@@ -86,6 +86,29 @@ pub fn observation(t: f64) -> f64 {
     t.clamp(-LARGEST_OBSERVATION, LARGEST_OBSERVATION)
 }
 
+/// How much a peer says to have done in a window, beside what is usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Sequences that the peer says to have trained on, at least 1.
+    pub claimed: u64,
+    /// Sequences that the manifest calls usual, at least 1.
+    pub usual: u64,
+}
+
+impl Claim {
+    /// What `t` is multiplied by, so that its mean is in units of the usual work whatever is claimed.
+    ///
+    /// `n` claimed sequences, of which `own` were measured beside `random` others, of `usual` sequences with
+    /// `most_own` measured at most: `n / usual` times `sqrt((1/own + 1/random) / (1/s + 1/random))` with
+    /// `s = min(most_own, usual)`. The first factor takes the dilution out, the second that fewer could be measured.
+    /// (Derivation in `docs/gauntlet.md`.)
+    pub fn scale(&self, own: usize, random: usize, most_own: usize) -> f64 {
+        let each = |sequences: f64| 1.0 / sequences + 1.0 / random as f64;
+        let usual = self.usual as f64;
+        self.claimed as f64 / usual * (each(own as f64) / each(usual.min(most_own as f64))).sqrt()
+    }
+}
+
 /// An exponential moving average that knows how much evidence is in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct MovingAverage {
@@ -95,7 +118,8 @@ pub struct MovingAverage {
     /// `weight <- (1 - alpha) weight + alpha`, from 0: the share that is evidence and not the start.
     #[serde(with = "super::serde_exact_f64")]
     pub weight: f64,
-    /// `squares <- (1 - alpha)^2 squares + alpha^2`, from 0: the variance of `sum`, if that of an observation is 1.
+    /// `squares <- (1 - alpha)^2 squares + alpha^2 variance`, from 0: the variance of `sum`; that of an observation is 1 where
+    /// the work is the usual.
     #[serde(with = "super::serde_exact_f64")]
     pub squares: f64,
     /// Observations so far.
@@ -105,9 +129,14 @@ pub struct MovingAverage {
 impl MovingAverage {
     /// Adds an observation.
     pub fn add(&mut self, x: f64, alpha: f64) {
+        self.add_with(x, 1.0, alpha);
+    }
+
+    /// Adds an observation whose variance is not 1.
+    pub fn add_with(&mut self, x: f64, variance: f64, alpha: f64) {
         self.sum += alpha * (x - self.sum);
         self.weight += alpha * (1.0 - self.weight);
-        self.squares = (1.0 - alpha).powi(2) * self.squares + alpha * alpha;
+        self.squares = (1.0 - alpha).powi(2) * self.squares + alpha * alpha * variance;
         self.count += 1;
     }
 
@@ -116,8 +145,8 @@ impl MovingAverage {
         if self.weight > 0.0 { self.sum / self.weight } else { 0.0 }
     }
 
-    /// How many observations the corrected average is worth: its variance is that of one over this number.
-    /// At most `(2 - alpha) / alpha`, 39 for 0.05.
+    /// How many observations of variance 1 the corrected average is worth: its variance is one over this number.
+    /// At most `(2 - alpha) / alpha` of them, 39 for 0.05.
     pub fn windows(&self) -> f64 {
         if self.squares > 0.0 { self.weight * self.weight / self.squares } else { 0.0 }
     }

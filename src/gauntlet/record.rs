@@ -61,6 +61,19 @@ pub struct Judged {
     pub sign: f64,
     /// What entered the moving average.
     pub observation: f64,
+    /// Its variance: 1 for who claims to have done the usual work.
+    #[serde(default = "one")]
+    pub variance: f64,
+    /// Sequences that the peer says to have trained on; 0 in logs from before there was a choice.
+    #[serde(default)]
+    pub claimed: u64,
+    /// Sequences that are usual; 0 in logs from before there was a choice.
+    #[serde(default)]
+    pub usual: u64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// The proof of computation after a window.

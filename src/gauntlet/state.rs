@@ -8,7 +8,7 @@ mod score;
 use super::{
     GauntletError, Hotkey, Observation, Peer, ScoreRecord, overlap,
     penalty::Penalty,
-    proof::MovingAverage,
+    proof::{Claim, MovingAverage},
     rating::{PlackettLuce, Rating},
     record::{Judged, OverlapRecord},
     selection::{self, Standing},
@@ -152,10 +152,11 @@ impl Gauntlet {
         outer_step: f64,
         observations: &[Observation],
     ) -> Result<Vec<ScoreRecord>, GauntletError> {
-        self.update_with(window, outer_step, observations, &[])
+        self.update_with(window, outer_step, observations, &[], &BTreeMap::new())
     }
 
-    /// [`Self::update`] with the pairs of objects that overlap too much, as [`overlap::find`] tells them.
+    /// [`Self::update`] with the pairs of objects that overlap too much, as [`overlap::find`] tells them, and what peers
+    /// claim to have done; who is not among them claims what is usual.
     ///
     /// # Errors
     ///
@@ -166,11 +167,12 @@ impl Gauntlet {
         outer_step: f64,
         observations: &[Observation],
         overlapping: &[overlap::Pair],
+        claims: &BTreeMap<Hotkey, Claim>,
     ) -> Result<Vec<ScoreRecord>, GauntletError> {
         if let Some(last) = self.last_window.filter(|last| window <= *last) {
             return Err(GauntletError::AlreadyScored { window, last });
         }
-        let mut cases = self.cases(observations);
+        let mut cases = self.cases(observations, claims);
         self.penalise_harm(&mut cases);
         self.penalise_copies(window, &mut cases, overlapping);
         self.slash(window, &mut cases);

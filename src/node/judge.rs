@@ -92,12 +92,14 @@ impl Judge {
         shared: &Shared,
         step: f64,
     ) -> Result<Evidence, NodeError> {
-        let assigned = view.assigned(hotkey.as_ref(), window);
+        let itself = gathered.accepted().find(|(other, ..)| *other == hotkey);
+        let itself = itself.map(|(_, _, payload, _)| payload);
+        // Stage 1 has refused who claims more than the window assigns.
+        let mut claimed = view.assigned(hotkey.as_ref(), window);
+        claimed.truncate(itself.map_or(0, |payload| payload.header.sample_count as usize));
         let count = view.identity.manifest.parsed.gauntlet.own_sequences;
-        let own = view.tokens(&data::judged(&shared.seed, hotkey.as_ref(), &assigned, count))?;
-        let itself = gathered.accepted().filter(|(other, ..)| *other == hotkey);
-        let tensors: Vec<&[SparseTensor]> =
-            itself.map(|(_, _, payload, _)| payload.tensors.as_slice()).collect();
+        let own = view.tokens(&data::judged(&shared.seed, hotkey.as_ref(), &claimed, count))?;
+        let tensors: Vec<&[SparseTensor]> = itself.iter().map(|payload| payload.tensors.as_slice()).collect();
         let own_before = losses(&self.model, view, &own);
         let update = aggregate::aggregate(view.rule(), &tensors, view.replica.layout(), view.device)?;
         let [own_after, random_after] = self.after(view, &update, step, [&own, &shared.random]);

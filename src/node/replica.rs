@@ -3,6 +3,7 @@
 use super::NodeError;
 use crate::{
     aggregate,
+    codec::Rule,
     gradient::{Layout, PseudoGradient},
     manifest::Manifest,
     model::{Llama, parameter_shapes},
@@ -75,6 +76,18 @@ impl Replica {
     /// The size of the last step; before the first one, of that one.
     pub fn last_step(&self) -> f64 {
         self.manifest.outer.step(self.round.saturating_sub(1))
+    }
+
+    /// What a model that is one step behind is off by, about: the last step's size, or, where the step is a mean of inner loops,
+    /// their learning rate times that.
+    pub fn sync_unit(&self) -> f64 {
+        match (self.manifest.outer.rule, &self.manifest.train.inner) {
+            (Rule::Mean, Some(inner)) => {
+                let round = self.round.saturating_sub(1);
+                self.last_step() * inner.rate(round.saturating_mul(inner.steps as u64))
+            }
+            _ => self.last_step(),
+        }
     }
 
     /// The size of the next step.

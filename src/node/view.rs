@@ -43,10 +43,26 @@ impl View<'_> {
         Ok(Tensor::from_slice(&tokens).reshape(shape).to_device(self.device))
     }
 
-    /// The sequences that a hotkey trains on in a window.
+    /// The sequences that a window assigns to a hotkey, in their order: it trains on the first so many of them.
     pub fn assigned(&self, hotkey: &[u8; 32], window: Window) -> Vec<u64> {
-        let count = self.identity.manifest.parsed.train.sequences();
+        let count = self.identity.manifest.parsed.train.most_sequences();
         data::assigned(&self.identity.manifest.hash(), hotkey, window, count, self.corpus.training())
+    }
+
+    /// The sequences that a hotkey says to have trained on: the first `count` that the window assigns to it.
+    ///
+    /// # Errors
+    /// A count of 0, or of more than the window assigns; in words.
+    pub fn claimed(&self, hotkey: &[u8; 32], window: Window, count: u64) -> Result<Vec<u64>, String> {
+        let mut assigned = self.assigned(hotkey, window);
+        let most = assigned.len() as u64;
+        if !(1..=most).contains(&count) {
+            return Err(format!(
+                "it claims to have trained on {count} sequences; the window assigns 1 to {most}"
+            ));
+        }
+        assigned.truncate(count as usize);
+        Ok(assigned)
     }
 
     /// The digest of sequences as a pseudo-gradient carries it.

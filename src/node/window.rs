@@ -4,7 +4,7 @@
 use super::{Clock, NodeError, View, gather::Gathered, judge::Judge};
 use crate::{
     chain::Chain,
-    gauntlet::{Evidence, Gauntlet, GauntletError, ScoreRecord, overlap},
+    gauntlet::{Evidence, Gauntlet, GauntletError, ScoreRecord, overlap, proof::Claim},
     manifest::Manifest,
     wallet::AccountId,
     window::{Block, PutWindow, Schedule, Window},
@@ -68,6 +68,8 @@ pub struct OpenWindow<'a> {
     /// The length of the step that the model is about to take.
     step: f64,
     overlapping: Vec<overlap::Pair>,
+    /// What each peer says to have done.
+    claims: BTreeMap<AccountId, Claim>,
 }
 
 impl<'a> OpenWindow<'a> {
@@ -75,7 +77,13 @@ impl<'a> OpenWindow<'a> {
     pub fn new(view: &View<'_>, window: Window, gathered: &'a Gathered, opening_hash: [u8; 32]) -> Self {
         let limit = view.identity.manifest.parsed.gauntlet.overlap_limit();
         let overlapping = gathered.overlapping(view.replica.layout(), &opening_hash, limit);
-        Self { window, gathered, opening_hash, step: view.replica.next_step(), overlapping }
+        let usual = view.identity.manifest.parsed.train.sequences() as u64;
+        let claim = |claimed| Claim { claimed, usual };
+        let claims = gathered
+            .accepted()
+            .map(|(hotkey, _, payload, _)| (hotkey.clone(), claim(payload.header.sample_count)));
+        let claims = claims.collect();
+        Self { window, gathered, opening_hash, step: view.replica.next_step(), overlapping, claims }
     }
 
     /// Whom the leader aggregates, by what is known before the window is judged.
@@ -128,6 +136,6 @@ impl<'a> OpenWindow<'a> {
         evidence: BTreeMap<AccountId, Evidence>,
     ) -> Result<Vec<ScoreRecord>, GauntletError> {
         let observations = self.gathered.observations(chosen, evidence);
-        gauntlet.update_with(self.window, self.step, &observations, &self.overlapping)
+        gauntlet.update_with(self.window, self.step, &observations, &self.overlapping, &self.claims)
     }
 }

@@ -145,7 +145,9 @@ impl<'a> Run<'a> {
                 })
                 .collect();
             // Windows ascend, so that there is no error.
-            gauntlet.update_with(window, step, &observations, &overlapping).unwrap_or_default()
+            gauntlet
+                .update_with(window, step, &observations, &overlapping, &Default::default())
+                .unwrap_or_default()
         });
         self.history.records(&records[leader], self.scenario.settle);
         let weights: Vec<_> = self.judges.iter().map(|(gauntlet, _)| gauntlet.weights()).collect();

@@ -88,6 +88,21 @@ impl InnerOptimizer {
         micro_batch: usize,
         round: u64,
     ) -> Result<Inner, TrainError> {
+        self.run_while(model, tokens_by_step, micro_batch, round, || true)
+    }
+
+    /// [`Self::run`], for as long as `go_on` says so before each step but the first: [`Inner::losses`] tells how many were taken.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_while(
+        &mut self,
+        model: &mut Llama,
+        tokens_by_step: &[Tensor],
+        micro_batch: usize,
+        round: u64,
+        mut go_on: impl FnMut() -> bool,
+    ) -> Result<Inner, TrainError> {
         if model.device() != self.device || shapes(model) != self.shapes {
             return Err(TrainError::OtherModel);
         }
@@ -98,7 +113,7 @@ impl InnerOptimizer {
         let before: Vec<Moments> = self.moments.iter().map(Moments::copy).collect();
         let begun = self.steps;
         let first = round.saturating_mul(self.config.steps as u64);
-        let steps = tokens_by_step.iter().zip(first..);
+        let steps = tokens_by_step.iter().zip(first..).take_while(|(_, at)| *at == first || go_on());
         let losses: Result<Vec<f64>, TrainError> =
             steps.map(|(tokens, at)| self.step(model, tokens, micro_batch, at)).collect();
         if losses.is_err() {

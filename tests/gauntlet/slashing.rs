@@ -111,7 +111,8 @@ fn copies_cost_by_how_much_they_are_alike() {
         let overlapping = [Pair { hotkeys: [key(8), key(9)], similarity }];
         // The better rated one is the original here; make the later upload the one with less evidence.
         observations[9].evidence = Some(evidence(0.0, 0.05));
-        let records = gauntlet.update_with(12, 1e-3, &observations, &overlapping).unwrap();
+        let records =
+            gauntlet.update_with(12, 1e-3, &observations, &overlapping, &Default::default()).unwrap();
         let copied = records[9].penalties.iter().find(|p| p.rule == PenaltyRule::Copied).unwrap();
         assert_eq!(copied.score_factor, factor);
         assert_eq!(records[9].penalties.iter().any(|p| p.rule == PenaltyRule::Forgotten), forgotten);

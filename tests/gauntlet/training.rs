@@ -189,7 +189,9 @@ impl Run {
             })
             .collect();
         let records = [0, 1].map(|rules| {
-            self.gauntlets[rules].update_with(window, step, &observations, &overlapping).unwrap()
+            self.gauntlets[rules]
+                .update_with(window, step, &observations, &overlapping, &Default::default())
+                .unwrap()
         });
         let chosen: Vec<&[SparseTensor]> =
             (0..PEERS).filter(|n| set.contains(&key(*n))).map(|n| uploads[n].as_slice()).collect();

@@ -259,7 +259,7 @@ fn its_checkpoints_are_taken_without_a_wallet(kept: &Kept, first: u64, last: u64
     // Two honest miners in most of the windows, and a third until it is found out.
     let accepted = number("pseudo-gradients aggregated");
     assert!((window - first..=3 * (window + 1 - first)).contains(&accepted), "{accepted}");
-    assert_eq!(number("tokens"), accepted * number("tokens of one peer in a window"));
+    assert_eq!(number("tokens at the usual work"), accepted * number("usual tokens of one peer in a window"));
 
     let text = path("own.txt");
     fs::write(&text, "fn main() {\n    println!(\"a text of one's own\");\n}\n").unwrap();

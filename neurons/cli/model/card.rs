@@ -109,10 +109,11 @@ impl Facts {
             }
         }
         let tokens = manifest.train.sequences() as i64 * manifest.model.sequence_length;
-        row("tokens of one peer in a window", tokens.to_string());
+        row("usual tokens of one peer in a window", tokens.to_string());
         if let Some(accepted) = origin.accepted {
             row("pseudo-gradients aggregated", accepted.to_string());
-            row("tokens", (accepted as i64 * tokens).to_string());
+            // A miner may do more or less than is usual; what each did is in the objects, not in the records.
+            row("tokens at the usual work", (accepted as i64 * tokens).to_string());
         }
         if let Some(report) = &self.report {
             row("windows of the report", report.windows.to_string());

@@ -3,7 +3,8 @@
 use super::{Case, Gauntlet};
 use crate::{
     gauntlet::{
-        Evidence, Hotkey, Observation, proof,
+        Evidence, Hotkey, Observation,
+        proof::{self, Claim},
         record::Judged,
         stage1::{Stage1, malformed},
     },
@@ -13,11 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 impl Gauntlet {
     /// Measures every observation on its own; from here on the order is that of the hotkeys.
-    pub(super) fn cases(&self, observations: &[Observation]) -> BTreeMap<Hotkey, Case> {
+    pub(super) fn cases(
+        &self,
+        observations: &[Observation],
+        claims: &BTreeMap<Hotkey, Claim>,
+    ) -> BTreeMap<Hotkey, Case> {
         let (mut cases, mut twice) = (BTreeMap::new(), BTreeSet::new());
         for Observation { hotkey, stage1, evidence, aggregated } in observations {
             let Some(before) = self.peers.get(hotkey) else { continue };
-            let (stage1, judged) = self.measure(stage1, evidence.as_ref());
+            let (stage1, judged) = self.measure(stage1, evidence.as_ref(), claims.get(hotkey));
             let case = Case {
                 stage1,
                 aggregated: *aggregated,
@@ -36,7 +41,12 @@ impl Gauntlet {
         cases
     }
 
-    pub(super) fn measure(&self, stage1: &Stage1, evidence: Option<&Evidence>) -> (Stage1, Option<Judged>) {
+    pub(super) fn measure(
+        &self,
+        stage1: &Stage1,
+        evidence: Option<&Evidence>,
+        claim: Option<&Claim>,
+    ) -> (Stage1, Option<Judged>) {
         let Some(evidence) = evidence.filter(|_| stage1.is_accepted()) else {
             return (stage1.clone(), None);
         };
@@ -45,11 +55,15 @@ impl Gauntlet {
         }
         let (own, random) = (evidence.own(), evidence.random());
         let (t, sign) = (proof::counterfactual_t(evidence), proof::sign(&own, &random));
-        let observation = match self.config.proof {
-            Proof::Sign => sign,
-            Proof::Counterfactual | Proof::Off => proof::observation(t),
+        let scale = claim
+            .map_or(1.0, |claim| claim.scale(own.sequences, random.sequences, self.config.own_sequences));
+        let (observation, variance) = match self.config.proof {
+            Proof::Sign => (sign, 1.0),
+            Proof::Counterfactual | Proof::Off => (proof::observation(t) * scale, scale * scale),
         };
         let benefit_t = proof::benefit_t(evidence);
-        (stage1.clone(), Some(Judged { own, random, benefit_t, t, sign, observation }))
+        let (claimed, usual) = claim.map_or((0, 0), |claim| (claim.claimed, claim.usual));
+        let judged = Judged { own, random, benefit_t, t, sign, observation, variance, claimed, usual };
+        (stage1.clone(), Some(judged))
     }
 }

@@ -48,7 +48,7 @@ impl Gauntlet {
             let Stage1::Accepted { seconds, .. } = case.stage1 else { return None };
             let mut proof = case.before.proof;
             if let Some(judged) = &case.judged {
-                proof.add(judged.observation, self.config.proof_alpha);
+                proof.add_with(judged.observation, judged.variance, self.config.proof_alpha);
             }
             Some((self.strength(&belief, &proof).mean, seconds, case.before.uid))
         };

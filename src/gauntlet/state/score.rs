@@ -52,7 +52,7 @@ impl Gauntlet {
             if copied && counts_as_idle {
                 judged.observation = judged.observation.min(0.0);
             }
-            state.proof.add(judged.observation, alpha);
+            state.proof.add_with(judged.observation, judged.variance, alpha);
             state.last_judged = Some(window);
             state.last_harmful = case.penalties.iter().any(|p| p.rule == PenaltyRule::Harmful);
         }

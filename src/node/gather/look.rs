@@ -103,12 +103,12 @@ fn check(
     let expected = Expected { run, netuid: identity.netuid, window, uid, hotkey: hotkey.clone() };
     let payload =
         gradient::decode(object, view.replica.layout(), &expected, verify).map_err(|e| e.to_string())?;
-    let assigned = view.assigned(hotkey.as_ref(), window);
-    if payload.header.sample_digest != view.sample_digest(&assigned) {
+    let claimed = view.claimed(hotkey.as_ref(), window, payload.header.sample_count)?;
+    if payload.header.sample_digest != view.sample_digest(&claimed) {
         return Err("it does not claim the data that the window assigns".to_owned());
     }
     let ours = view.replica.shown(&run, hotkey, window);
-    let step = view.replica.last_step();
+    let step = view.replica.sync_unit();
     let steps_behind = sync::steps_behind(&ours, &payload.header.model_samples, step);
     Ok((payload, steps_behind))
 }

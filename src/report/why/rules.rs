@@ -212,8 +212,15 @@ fn proof(case: &Case<'_>) -> Option<Finding> {
             judged.observation
         )
     } else {
+        let did = match (judged.claimed, judged.usual) {
+            (claimed, usual) if claimed > 0 && usual > 0 => format!(
+                "it says to have trained on {claimed} sequences, {:.0} % of what is usual; ",
+                100.0 * claimed as f64 / usual as f64
+            ),
+            _ => String::new(),
+        };
         format!(
-            "on its {} assigned sequences the update takes the loss from {:.4} to {:.4} nats per token, {:+.1} standard \
+            "{did}on {} assigned sequences the update takes the loss from {:.4} to {:.4} nats per token, {:+.1} standard \
              errors better than others' updates do; {:.1} is usual in this window",
             judged.own.sequences, judged.own.before, judged.own.after, judged.t, record.proof.reference
         )
