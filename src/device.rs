@@ -60,6 +60,12 @@ pub fn set_threads(threads: usize) {
     tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
 }
 
+/// Threads of our own kernels, those of the codec and the hash; all cores unless told. Only the first call counts, and only
+/// before any of them ran: says whether it did.
+pub fn set_own_threads(threads: usize) -> bool {
+    rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global().is_ok()
+}
+
 /// Loads `libtorch_cuda.so` from beside the libtorch that this process runs on; says whether it did.
 fn load_cuda() -> bool {
     static LOADED: OnceLock<bool> = OnceLock::new();

@@ -2,22 +2,26 @@
 
 mod hash;
 mod train;
+mod works;
 
 use crate::{
     cli::{
-        Failure,
+        Exit, Failure,
         model::computing_on,
         output::{print, print_json, table},
     },
     context,
 };
+use clap::ValueEnum;
 use serde::Serialize;
 use std::time::Instant;
 use tch::Device;
 use templar::{
+    codec::{self, Codec},
     manifest::{Manifest, ManifestFile, ModelConfig},
     model::parameter_count,
 };
+use works::{Clock, Failed, Group};
 
 /// Flags of `templar bench`.
 #[derive(Debug, Clone, clap::Args)]
@@ -25,16 +29,18 @@ pub struct Args {
     /// What is measured
     #[arg(value_enum)]
     bench: Bench,
-    /// Whose model and settings: local or templar-1
+    /// Whose model and settings: local, local-sparseloco, templar-1 or sparseloco
     #[arg(long, value_name = "NAME", default_value = "local")]
     preset: String,
-    /// A model of about so many parameters instead of the preset's: fewer or more layers, then narrower ones
+    /// Of hash and train: a model of about so many parameters instead of the preset's, with fewer or more layers, then
+    /// narrower ones. Of the codec's works: matrices of so many, a multiple of 4096; 9437184, which is 3072 x 3072, unless
+    /// given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     params: Option<u64>,
-    /// What computes: `auto`, `cpu` or `cuda:N`
+    /// What computes: `auto`, `cpu` or `cuda:N`; the codec's works are the CPU's
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Threads of the tensor library; all cores unless given
+    /// Threads of the tensor library and of the codec; all cores unless given
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// Measurements of each work, of which the median counts; one more comes first and does not
@@ -52,13 +58,38 @@ enum Bench {
     Hash,
     /// Forward and backward pass of one micro-batch, and a whole inner step, in float32 and bfloat16
     Train,
+    /// A gradient into a miner's state and coefficients out of it: update, transform, choice, codes
+    Encode,
+    /// One peer's coefficients to float32
+    Decode,
+    /// Fifteen peers: the signs of their update (where the rule takes signs), the update in float32, and the step in place
+    Aggregate,
+    /// One peer's coefficients to bytes and back, on one thread
+    Wire,
+    /// One peer of fifteen judged, without the losses: its step, then the others', and the weights put back after each
+    Judge,
+}
+
+impl Bench {
+    /// Which of the codec's works it is.
+    fn group(self) -> Option<Group> {
+        match self {
+            Self::Hash | Self::Train => None,
+            Self::Encode => Some(Group::Encode),
+            Self::Decode => Some(Group::Decode),
+            Self::Aggregate => Some(Group::Aggregate),
+            Self::Wire => Some(Group::Wire),
+            Self::Judge => Some(Group::Judge),
+        }
+    }
 }
 
 /// What all works share.
 struct Setting {
-    manifest: Manifest,
     device: Device,
     repeats: u32,
+    /// Parameters that a work touches once.
+    params: usize,
 }
 
 /// One work, measured.
@@ -68,7 +99,8 @@ struct Measured {
     /// The median.
     ms: f64,
     params_per_s: f64,
-    /// What the work reads or makes: of a hash the weights, of training the gradients.
+    /// What the work reads or makes: of a hash the weights, of training and encoding the gradients, of an aggregate the update,
+    /// of a step the weights, on the wire what is sent.
     bytes: u64,
 }
 
@@ -77,28 +109,92 @@ struct Report<'a> {
     bench: &'a str,
     preset: &'a str,
     device: &'a str,
-    params: u64,
+    params: usize,
     results: Vec<Measured>,
+    /// What is added to the table's heading.
+    #[serde(skip)]
+    note: String,
 }
 
 /// Measures, and prints what was found.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let mut manifest = ManifestFile::preset(&args.preset)?.parsed;
-    if let Some(params) = args.params {
-        manifest.model = sized(&manifest.model, params);
-    }
     let device = computing_on(&args.device, args.threads)?;
     context::blocking(move || {
-        let params = parameter_count(&manifest.model) as u64;
-        let setting = Setting { manifest, device, repeats: args.repeats };
-        let (bench, results) = match args.bench {
-            Bench::Hash => ("hash", hash::measure(&setting)),
-            Bench::Train => ("train", train::measure(&setting)?),
+        let repeats = args.repeats;
+        let (params, results, note) = match args.bench.group() {
+            Some(group) => of_codec(group, &args, device)?,
+            None => {
+                let mut manifest = ManifestFile::preset(&args.preset)?.parsed;
+                if let Some(params) = args.params {
+                    manifest.model = sized(&manifest.model, params);
+                }
+                let params = parameter_count(&manifest.model);
+                (
+                    params,
+                    of_model(args.bench, &manifest, &Setting { device, repeats, params })?,
+                    String::new(),
+                )
+            }
         };
-        let report = Report { bench, preset: &args.preset, device: &args.device, params, results };
+        let named = args.bench.to_possible_value();
+        let bench = named.as_ref().map_or("", |name| name.get_name());
+        let report = Report { bench, preset: &args.preset, device: &args.device, params, results, note };
         if args.json { print_json(&report) } else { print(&report.table()) }
     })
     .await
+}
+
+fn of_model(bench: Bench, manifest: &Manifest, setting: &Setting) -> Result<Vec<Measured>, Failure> {
+    if bench == Bench::Train {
+        train::measure(setting, manifest)
+    } else {
+        Ok(hash::measure(setting, manifest))
+    }
+}
+
+/// Parameters, what was measured, and what else there is to say.
+fn of_codec(group: Group, args: &Args, device: Device) -> Result<(usize, Vec<Measured>, String), Failure> {
+    if device != Device::Cpu {
+        return Err(Failure::new(Exit::Usage, format!("the codec does not compute on {}", args.device))
+            .hint("leave --device away, or say `--device cpu`"));
+    }
+    let params = args.params.unwrap_or(works::PARAMETERS);
+    if !params.is_multiple_of(works::CHUNK) {
+        return Err(Failure::new(Exit::Usage, format!("{params} parameters are not whole chunks of 4096"))
+            .hint(format!("say a multiple of them, such as --params {}", works::PARAMETERS)));
+    }
+    let unexpected = |error: Failed| {
+        Failure::new(Exit::Unexpected, error).hint("please report this: made-up gradients were refused")
+    };
+    let manifest = ManifestFile::preset(&args.preset)?.parsed;
+    let rule = manifest.outer.rule;
+    let codec =
+        Codec::new(&works::shapes(params), &manifest.compress).map_err(|error| unexpected(error.into()))?;
+    let setting = Setting { device, repeats: args.repeats, params: codec.parameters() };
+    let mut stopwatch = Stopwatch { setting: &setting, results: Vec::new() };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.unwrap_or(cores).max(1);
+    let bits = works::measure(group, &codec, rule, threads, &mut stopwatch).map_err(unexpected)?;
+    let note = bits.map_or(String::new(), |bits| format!(", {bits:.2} bits a position"));
+    Ok((setting.params, stopwatch.results, note))
+}
+
+/// Keeps what was measured.
+struct Stopwatch<'a> {
+    setting: &'a Setting,
+    results: Vec<Measured>,
+}
+
+impl Clock for Stopwatch<'_> {
+    fn time(
+        &mut self,
+        name: &'static str,
+        bytes: usize,
+        work: &mut dyn FnMut() -> Result<(), Failed>,
+    ) -> Result<(), Failed> {
+        self.results.push(self.setting.time(name, bytes as u64, work)?);
+        Ok(())
+    }
 }
 
 impl Setting {
@@ -119,7 +215,7 @@ impl Setting {
             seconds.push(started.elapsed().as_secs_f64());
         }
         let median = median(&mut seconds[1..]);
-        let params_per_s = parameter_count(&self.manifest.model) as f64 / median;
+        let params_per_s = self.params as f64 / median;
         Ok(Measured { work: name, ms: 1e3 * median, params_per_s, bytes })
     }
 }
@@ -138,11 +234,12 @@ impl Report<'_> {
         let rows: Vec<_> = self.results.iter().map(row).collect();
         let heading = ["WORK", "MS", "M PARAMS/S", "GB/S"];
         format!(
-            "{} of {} ({} parameters) on {}\n{}",
+            "{} of {} ({} parameters) on {}{}\n{}",
             self.bench,
             self.preset,
             self.params,
             self.device,
+            self.note,
             table(&heading, &["WORK"], &rows)
         )
     }
@@ -201,13 +298,15 @@ mod tests {
     #[test]
     fn what_is_measured_is_in_the_report() {
         let manifest = ManifestFile::preset("local").unwrap().parsed;
-        let params = parameter_count(&manifest.model) as u64;
-        let setting = Setting { manifest, device: Device::Cpu, repeats: 1 };
-        let results = hash::measure(&setting);
+        let params = parameter_count(&manifest.model);
+        let setting = Setting { device: Device::Cpu, repeats: 1, params };
+        let results = hash::measure(&setting, &manifest);
         let works: Vec<_> = results.iter().map(|m| (m.work, m.bytes)).collect();
-        assert_eq!(works, [("hash", 4 * params), ("blake3", 4 * params), ("read", 4 * params)]);
+        let bytes = 4 * params as u64;
+        assert_eq!(works, [("hash", bytes), ("blake3", bytes), ("read", bytes)]);
         assert!(results.iter().all(|m| m.ms > 0.0 && m.params_per_s > 0.0));
-        let report = Report { bench: "hash", preset: "local", device: "cpu", params, results };
+        let note = String::new();
+        let report = Report { bench: "hash", preset: "local", device: "cpu", params, results, note };
         assert!(report.table().starts_with("hash of local (459392 parameters) on cpu\nWORK "));
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!((&json["params"], &json["results"][0]["work"]), (&params.into(), &"hash".into()));

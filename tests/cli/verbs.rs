@@ -309,6 +309,73 @@ fn a_benchmark_says_what_it_measured() {
     fails(templar(&["bench", "hash", "--preset=none"]), 7, "no preset is called `none`");
 }
 
+/// Works and bytes of each group, with 16 chunks: float32 of the gradient, of what is decoded, aggregated and stepped; a byte
+/// a sign.
+#[test]
+fn the_codec_is_measured() {
+    type Works = &'static [(&'static str, u64)];
+    let groups: [(&str, Works, Works); 4] = [
+        ("encode", &[("encode", 262_144)], &[("encode", 262_144)]),
+        ("decode", &[("decode", 262_144)], &[("decode", 262_144)]),
+        (
+            "aggregate",
+            &[("signs-15", 65_536), ("mean-15", 262_144), ("step-15", 262_144)],
+            &[("mean-15", 262_144), ("step-15", 262_144)],
+        ),
+        ("judge", &[("judge-14", 262_144)], &[("judge-14", 262_144)]),
+    ];
+    let measured = |bench: &str, preset: &str| {
+        let preset = format!("--preset={preset}");
+        let flags = ["--params=65536", "--repeats=1", "--threads=1", "--json"];
+        let output = ends(templar(&[&["bench", bench, &preset][..], &flags].concat()));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&json["bench"], &json["params"]), (&bench.into(), &65_536.into()));
+        let results = json["results"].as_array().unwrap();
+        for result in results {
+            let (ms, rate) = (result["ms"].as_f64().unwrap(), result["params_per_s"].as_f64().unwrap());
+            assert!(ms > 0.0 && (ms * rate / 1e3 / 65_536.0 - 1.0).abs() < 1e-9, "{result}");
+        }
+        let of =
+            |r: &serde_json::Value| (r["work"].as_str().unwrap().to_owned(), r["bytes"].as_u64().unwrap());
+        results.iter().map(of).collect::<Vec<_>>()
+    };
+    for (bench, demo, sparse_loco) in groups {
+        for (preset, expected) in [("templar-1", demo), ("sparseloco", sparse_loco)] {
+            let expected: Vec<_> =
+                expected.iter().map(|(work, bytes)| ((*work).to_owned(), *bytes)).collect();
+            assert_eq!(measured(bench, preset), expected);
+        }
+    }
+    // 16 chunks: 64 values of two bits and two levels each, and positions of 7 to 8 bits.
+    let wire = measured("wire", "sparseloco");
+    assert_eq!(wire.iter().map(|(work, _)| work.as_str()).collect::<Vec<_>>(), ["write", "read"]);
+    assert_eq!(wire[0].1, wire[1].1);
+    assert!((16 * (20 + 56)..16 * (20 + 64)).contains(&wire[0].1), "{wire:?}");
+    let table = ends(templar(&["bench", "wire", "--params=65536", "--repeats=1"]));
+    assert!(String::from_utf8(table.stdout).unwrap().contains(" bits a position\nWORK "));
+}
+
+#[test]
+fn what_a_benchmark_cannot_measure_is_refused() {
+    fails(
+        templar(&["bench", "encode", "--params=65000"]),
+        2,
+        "65000 parameters are not whole chunks of 4096",
+    );
+    fails(templar(&["bench", "decode", "--preset=none"]), 7, "no preset is called `none`");
+    fails(templar(&["bench", "wire", "--device=gpu"]), 2, "`gpu` is not a device");
+    for (words, sentence) in [
+        (&["bench", "wire", "--params=0"][..], "invalid value '0' for '--params <N>'"),
+        (&["bench", "everything"], "invalid value 'everything' for '<BENCH>'"),
+    ] {
+        let output = ends(templar(words));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(sentence), "{stderr}");
+    }
+}
+
 #[test]
 fn a_simulation_is_repeatable_and_says_what_is_wrong_with_its_file() {
     let folder = tempfile::tempdir().unwrap();

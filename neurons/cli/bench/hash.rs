@@ -3,15 +3,14 @@
 use super::{Measured, Setting};
 use std::convert::Infallible;
 use tch::Kind;
-use templar::model::{Llama, parameter_count};
+use templar::{manifest::Manifest, model::Llama};
 
 /// Larger than any cache.
 const BLOCK: usize = 64 << 20;
 
-pub(super) fn measure(setting: &Setting) -> Vec<Measured> {
-    let manifest = &setting.manifest;
+pub(super) fn measure(setting: &Setting, manifest: &Manifest) -> Vec<Measured> {
     let model = Llama::new(&manifest.model, manifest.seed, setting.device);
-    let bytes = 4 * parameter_count(&manifest.model);
+    let bytes = 4 * setting.params;
     let block: Vec<u8> = (0..BLOCK.min(bytes)).map(|n| (n.wrapping_mul(0x9e37_79b1) >> 16) as u8).collect();
     let mut seen = 0u8;
     let mut time = |name, work: &mut dyn FnMut() -> u8| {

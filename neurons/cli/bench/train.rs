@@ -4,20 +4,19 @@ use super::{Measured, Setting};
 use crate::cli::Failure;
 use tch::{Kind, Tensor};
 use templar::{
-    manifest::{InnerConfig, Precision},
-    model::{Llama, parameter_count},
+    manifest::{InnerConfig, Manifest, Precision},
+    model::Llama,
     train::{TrainError, inner::InnerOptimizer, local_step},
 };
 
-pub(super) fn measure(setting: &Setting) -> Result<Vec<Measured>, Failure> {
-    let manifest = &setting.manifest;
+pub(super) fn measure(setting: &Setting, manifest: &Manifest) -> Result<Vec<Measured>, Failure> {
     let config = &manifest.model;
     let mut model = Llama::new(config, manifest.seed, setting.device);
     let micro_batch = manifest.train.micro_batch;
     let shape = [micro_batch as i64, config.sequence_length + 1];
     let numbers = Tensor::arange(shape.iter().product::<i64>(), (Kind::Int64, setting.device));
     let tokens = (numbers.square() * 7).remainder(config.vocab_size).view(shape);
-    let bytes = 4 * parameter_count(config) as u64;
+    let bytes = 4 * setting.params as u64;
     let mut results =
         vec![setting.time("train", bytes, || local_step(&mut model, &tokens, micro_batch).map(|_| ()))?];
     for (name, precision) in [("inner-f32", Precision::F32), ("inner-bf16", Precision::Bf16)] {

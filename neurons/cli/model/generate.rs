@@ -115,6 +115,9 @@ fn generate(args: &Args, opened: &Opened) -> Result<(), Failure> {
 pub fn computing_on(device: &str, threads: Option<usize>) -> Result<Device, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     device::set_threads(threads.unwrap_or(cores).max(1));
+    if let Some(threads) = threads {
+        device::set_own_threads(threads);
+    }
     Ok(device::open(device)?)
 }
 
