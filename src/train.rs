@@ -43,6 +43,11 @@ pub enum TrainError {
     /// An optimizer's moments are of another model.
     #[error("the inner optimizer was made for a model of another shape or on another device: make a new one")]
     OtherModel,
+    /// What was learned was handed on to be written, and did not come back.
+    #[error(
+        "what was not sent yet was lost while it was written to disk: start the node again, to take it up from there"
+    )]
+    Lost,
 }
 
 /// Token ids as a batch `[sequences, length]` of int64.

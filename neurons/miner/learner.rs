@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    thread::JoinHandle,
 };
 use tch::Tensor;
 use templar::{
@@ -15,10 +16,13 @@ use templar::{
 };
 
 /// A miner's memory.
+///
+/// It is written to disk by a thread of its own, after what was encoded from it is known: at 1.2 billion parameters that takes seconds
+/// of every window. A miner that is killed meanwhile finds the state of the window before, and sends again part of what it had sent.
 #[derive(Debug)]
 pub struct Learner {
-    feedback: ErrorFeedback,
-    inner: Option<InnerOptimizer>,
+    feedback: Saving<ErrorFeedback>,
+    inner: Option<Saving<InnerOptimizer>>,
     train: TrainConfig,
     dir: PathBuf,
 }
@@ -39,11 +43,11 @@ impl Learner {
     pub fn open(dir: &Path, train: &TrainConfig, model: &Llama, layout: &Layout) -> Self {
         let feedback = kept(&dir.join(FEEDBACK), "momentum", |path| ErrorFeedback::load(layout, path))
             .unwrap_or_else(|| ErrorFeedback::new(layout));
+        let feedback = Saving::Here(feedback);
         let inner = train.inner.as_ref().map(|config| {
-            kept(&dir.join(INNER), "inner optimizer's state", |path| {
-                InnerOptimizer::load(model, config, path)
-            })
-            .unwrap_or_else(|| InnerOptimizer::new(model, config))
+            let load = |path: &Path| InnerOptimizer::load(model, config, path);
+            let kept = kept(&dir.join(INNER), "inner optimizer's state", load);
+            Saving::Here(kept.unwrap_or_else(|| InnerOptimizer::new(model, config)))
         });
         Self { feedback, inner, train: train.clone(), dir: dir.to_path_buf() }
     }
@@ -68,7 +72,7 @@ impl Learner {
         };
         let batch = micro_batch * self.train.batches;
         let steps = tokens.split(batch as i64, 0);
-        let done = inner.run_while(model, &steps, micro_batch, round, go_on)?;
+        let done = inner.here()?.run_while(model, &steps, micro_batch, round, go_on)?;
         let sequences = steps.iter().take(done.losses.len()).map(|step| step.size()[0] as usize).sum();
         Ok(Learned { loss: done.loss(), update: done.deltas, sequences })
     }
@@ -78,17 +82,63 @@ impl Learner {
     /// # Errors
     /// Numbers that are not finite.
     pub fn encode(&mut self, update: &[Tensor]) -> Result<Vec<SparseTensor>, NodeError> {
-        Ok(self.feedback.encode(update)?)
+        Ok(self.feedback.here().map_err(NodeError::from)?.encode(update)?)
     }
 
-    /// Writes both to disk, synced. What cannot be written is said and not fatal: a restart would begin from zero.
-    pub fn save(&self) {
-        let note = BTreeMap::new();
-        if let Err(error) = self.feedback.save(&self.dir.join(FEEDBACK), &note) {
-            tracing::warn!(%error, "the momentum could not be saved; a restart would begin from zero");
+    /// Begins to write both to disk, synced. What cannot be written is said and not fatal: a restart would begin from zero.
+    pub fn save(&mut self) {
+        let (feedback, inner) = (self.dir.join(FEEDBACK), self.dir.join(INNER));
+        self.feedback.save("momentum", move |state| state.save(&feedback, &BTreeMap::new()));
+        if let Some(state) = &mut self.inner {
+            state.save("inner optimizer's state", move |state| state.save(&inner, &BTreeMap::new()));
         }
-        if let Some(Err(error)) = self.inner.as_ref().map(|inner| inner.save(&self.dir.join(INNER), &note)) {
-            tracing::warn!(%error, "the inner optimizer's state could not be saved; a restart would begin from zero");
+    }
+}
+
+impl Drop for Learner {
+    fn drop(&mut self) {
+        // A miner that ends in order leaves its last state.
+        let _ = self.feedback.here();
+        let _ = self.inner.as_mut().map(Saving::here);
+    }
+}
+
+/// A state that is here, or with the thread that writes it to disk.
+#[derive(Debug)]
+enum Saving<T> {
+    Here(T),
+    Away(JoinHandle<T>),
+    /// The thread ended without giving it back.
+    Lost,
+}
+
+impl<T: Send + 'static> Saving<T> {
+    /// The state; waits for the thread that has it.
+    fn here(&mut self) -> Result<&mut T, TrainError> {
+        *self = match std::mem::replace(self, Self::Lost) {
+            Self::Away(thread) => thread.join().map_or(Self::Lost, Self::Here),
+            here => here,
+        };
+        match self {
+            Self::Here(state) => Ok(state),
+            _ => Err(TrainError::Lost),
+        }
+    }
+
+    /// Hands it to a thread that writes it.
+    fn save(
+        &mut self,
+        what: &'static str,
+        write: impl FnOnce(&T) -> Result<(), ModelError> + Send + 'static,
+    ) {
+        let _ = self.here();
+        if let Self::Here(state) = std::mem::replace(self, Self::Lost) {
+            *self = Self::Away(std::thread::spawn(move || {
+                if let Err(error) = write(&state) {
+                    tracing::warn!(%error, "the {what} could not be saved; a restart would begin from zero");
+                }
+                state
+            }));
         }
     }
 }

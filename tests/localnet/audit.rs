@@ -186,6 +186,44 @@ fn an_honest_validator_passes_its_audit_and_a_single_bit_is_found() {
     weights_that_were_not_earned_are_found(&kept, last);
 }
 
+/// SparseLoCo from end to end: it learns, everybody has the same model though a miner and the validator were killed on the way, work
+/// is paid, and the audit computes the same.
+#[test]
+fn a_network_of_inner_steps_learns_is_paid_and_audited() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("net");
+    let arguments = ["--preset=sparseloco", "--windows=7", "--miners=3", "--saboteur=noise:1"];
+    let mut killed = std::collections::BTreeSet::new();
+    let kept = localnet(&dir, &arguments, |done| {
+        for (at, name) in [(2, "miner-1"), (4, "validator-1")] {
+            if done >= at && killed.insert(name) {
+                kill(&dir, name);
+            }
+        }
+    });
+    assert_eq!(killed.len(), 2);
+    let report: Value = serde_json::from_slice(&fs::read(dir.join("report.json")).unwrap()).unwrap();
+    let losses: Vec<f64> =
+        report["loss"].as_array().unwrap().iter().map(|l| l["loss"].as_f64().unwrap()).collect();
+    assert!(losses.len() == 7 && losses[6] < 0.85 * losses[0], "{losses:?}");
+    let hashes = report["model_hash"].as_object().unwrap();
+    let distinct: std::collections::BTreeSet<_> = hashes.values().map(Value::as_str).collect();
+    assert_eq!((hashes.len(), distinct.len()), (5, 1), "{hashes:?}");
+    let peers = report["peers"].as_array().unwrap();
+    let weight = |peer: &Value| peer["weight"].as_u64().unwrap_or_default();
+    let of = |kind: &str| peers.iter().filter(|p| p["kind"] == kind).map(weight).collect::<Vec<_>>();
+    assert!(of("honest").iter().min() > of("noise").iter().max(), "{peers:#?}");
+
+    let log = fs::read_to_string(dir.join("scores.jsonl")).unwrap();
+    let windows: Vec<u64> =
+        score_log::read(&log, verify).unwrap().iter().map(|window| window.closing.closes).collect();
+    let (code, report) = kept.audit(windows[0], windows[windows.len() - 1]);
+    assert_eq!((code, &report["difference"]), (0, &Value::Null), "{report:#}");
+    // What was taken up after the kills is on the disk of those who were killed.
+    let logs = |name: &str| fs::read_to_string(dir.join("logs").join(format!("{name}.log"))).unwrap();
+    assert!(logs("miner-1").contains("inner optimizer's state taken up from disk"), "{}", logs("miner-1"));
+}
+
 fn why_and_export(kept: &Kept, log: &str, last: u64) {
     for uid in ["2", "3", "4"] {
         let output = kept.templar(&["why", uid]);
