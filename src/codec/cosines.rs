@@ -7,7 +7,7 @@
 use std::f64::consts::PI;
 
 /// Fraction bits of [`whole_basis`].
-pub const BASIS_BITS: u32 = 14;
+pub(crate) const BASIS_BITS: u32 = 14;
 
 /// The basis of length `n`, row-major `[sample][frequency]`.
 pub fn basis(n: usize) -> Vec<f64> {

@@ -49,7 +49,7 @@ mod transform;
 pub mod wire;
 
 pub use aggregate::{Aggregate, AggregateError, Norms, Rule};
-pub use cosines::{BASIS_BITS, basis};
+pub use cosines::basis;
 pub use feedback::{EncodeError, ErrorFeedback};
 pub use layout::{LayoutError, TensorLayout};
 pub use settings::{Settings, Transform, Values};
