@@ -3,7 +3,7 @@
 use crate::{
     codec::{Aggregate, AggregateError, Rule},
     gradient::{Layout, SparseTensor},
-    model::{floats_in_place_mut, made},
+    model::{floats_in_place, floats_in_place_mut, made},
 };
 use tch::{Device, Kind, Tensor};
 
@@ -72,6 +72,33 @@ pub fn step(
     Ok(())
 }
 
+/// The same from the weights of another model: `parameters` become `before` after the step.
+///
+/// # Errors
+/// As [`step()`].
+pub fn step_from(
+    rule: Rule,
+    peers: &[&[SparseTensor]],
+    layout: &Layout,
+    before: &[(String, Tensor)],
+    parameters: &[(String, Tensor)],
+    step: f64,
+) -> Result<(), AggregateError> {
+    let aggregate = layout.codec().aggregate(rule, peers)?;
+    for (index, ((name, parameter), (_, before))) in parameters.iter().zip(before).enumerate() {
+        let (mut here, before) = (parameter.detach(), before.detach());
+        match (floats_in_place_mut(&mut here), floats_in_place(&before)) {
+            (Some(floats), Some(before)) => aggregate.step_from(index, before, floats, step as f32),
+            _ => {
+                let update = update(&aggregate, index, layout, parameter.device());
+                tch::no_grad(|| here.copy_(&before));
+                apply(&[(name.clone(), here)], &[update], step);
+            }
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +136,9 @@ mod tests {
                 step(rule, &peers, &layout, &other, 0.07).unwrap();
                 assert!(one.iter().zip(&other).all(|((_, a), (_, b))| a == b));
                 assert_ne!(one[0].1, model()[0].1);
+                let (from, other) = (model(), model().map(|(name, t)| (name, t.detach() + 7.0)));
+                step_from(rule, &peers, &layout, &from, &other, 0.07).unwrap();
+                assert!(one.iter().zip(&other).all(|((_, a), (_, b))| a == b));
                 // One that does not lie as it is numbered takes the other way, to the same numbers.
                 let turned =
                     [("w".to_owned(), Tensor::full([64, 128], 0.3, (Kind::Float, Device::Cpu)).tr())];

@@ -66,7 +66,7 @@ enum Bench {
     Aggregate,
     /// One peer's coefficients to bytes and back, on one thread
     Wire,
-    /// One peer of fifteen judged, without the losses: its step, then the others', and the weights put back after each
+    /// One peer of fifteen judged, without the losses: the weights after its step, and after the others'
     Judge,
 }
 
@@ -172,9 +172,7 @@ fn of_codec(group: Group, args: &Args, device: Device) -> Result<(usize, Vec<Mea
         Codec::new(&works::shapes(params), &manifest.compress).map_err(|error| unexpected(error.into()))?;
     let setting = Setting { device, repeats: args.repeats, params: codec.parameters() };
     let mut stopwatch = Stopwatch { setting: &setting, results: Vec::new() };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.threads.unwrap_or(cores).max(1);
-    let bits = works::measure(group, &codec, rule, threads, &mut stopwatch).map_err(unexpected)?;
+    let bits = works::measure(group, &codec, rule, &mut stopwatch).map_err(unexpected)?;
     let note = bits.map_or(String::new(), |bits| format!(", {bits:.2} bits a position"));
     Ok((setting.params, stopwatch.results, note))
 }

@@ -7,7 +7,7 @@ use crate::{
     evaluator, localnet, miner, validator,
 };
 use clap::Subcommand;
-use std::{path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 /// What the other program is called, beside this one.
 pub(crate) const NODE: &str = "templar-node";
@@ -59,7 +59,7 @@ pub fn hand_over() -> ExitCode {
         Err(failure) => return failure.report(),
     };
     let mut command = std::process::Command::new(&node);
-    command.args(std::env::args_os().skip(1));
+    command.args(std::env::args_os().skip(1)).envs(huge_pages());
     #[cfg(unix)]
     let error = std::os::unix::process::CommandExt::exec(&mut command);
     #[cfg(not(unix))]
@@ -70,6 +70,22 @@ pub fn hand_over() -> ExitCode {
     Failure::new(Exit::Unexpected, format!("cannot start {}: {error}", node.display()))
         .hint("build both programs with `cargo build --bins`, or install them together")
         .report()
+}
+
+/// What makes allocators ask for huge pages, where Linux gives them to those who ask: a model and a miner's state are gigabytes, and
+/// the codec walks through them in large steps. glibc reads it when a program starts, so that the program itself is too late. What
+/// the user has set stays.
+fn huge_pages() -> Vec<(&'static str, OsString)> {
+    const TUNABLES: &str = "GLIBC_TUNABLES";
+    const ASK: &str = "glibc.malloc.hugetlb";
+    let tunables = match std::env::var(TUNABLES) {
+        Err(_) => Some(format!("{ASK}=1")),
+        Ok(set) if set.contains(ASK) => None,
+        Ok(set) => Some(format!("{set}:{ASK}=1")),
+    };
+    let torch = std::env::var_os("THP_MEM_ALLOC_ENABLE").is_none();
+    let torch = torch.then(|| ("THP_MEM_ALLOC_ENABLE", OsString::from("1")));
+    tunables.map(|tunables| (TUNABLES, tunables.into())).into_iter().chain(torch).collect()
 }
 
 /// A program of ours that lies beside the one that runs.

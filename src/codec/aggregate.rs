@@ -171,25 +171,39 @@ impl Aggregate<'_> {
     ///
     /// With signs the product is exact, and there is one rounding; with means there are two. Never fused.
     pub fn step(&self, tensor: usize, parameters: &mut [f32], size: f32) {
-        let weighed = &self.tensors[tensor];
-        let strip = weighed.layout.strip_chunks() * weighed.layout.chunk_len();
+        let strip = self.tensors[tensor].strip_len();
         parameters.par_chunks_mut(strip).enumerate().for_each(|(index, parameters)| {
-            Workspace::with(|room| match self.rule {
-                Rule::Sign => {
-                    let mut signs = std::mem::take(&mut room.signs);
-                    signs.resize(parameters.len(), 0);
-                    self.strip(weighed, index, Out::Signs(&mut signs), room);
-                    self.codec.path().run(Step { parameters, update: &signs, size });
-                    room.signs = signs;
-                }
-                Rule::Mean => {
-                    let mut mean = std::mem::take(&mut room.floats);
-                    mean.resize(parameters.len(), 0.0);
-                    self.strip(weighed, index, Out::Floats(&mut mean), room);
-                    self.codec.path().run(Step { parameters, update: &mean, size });
-                    room.floats = mean;
-                }
-            });
+            self.step_strip(tensor, index, Target { before: None, parameters }, size);
+        });
+    }
+
+    /// The same from other parameters: `theta = before - size * update`. Both have the tensor's length.
+    pub fn step_from(&self, tensor: usize, before: &[f32], parameters: &mut [f32], size: f32) {
+        let strip = self.tensors[tensor].strip_len();
+        let strips = parameters.par_chunks_mut(strip).zip(before.par_chunks(strip)).enumerate();
+        strips.for_each(|(index, (parameters, before))| {
+            self.step_strip(tensor, index, Target { before: Some(before), parameters }, size);
+        });
+    }
+
+    fn step_strip(&self, tensor: usize, index: usize, target: Target<'_>, size: f32) {
+        let (weighed, length) = (&self.tensors[tensor], target.parameters.len());
+        let path = self.codec.path();
+        Workspace::with(|room| match self.rule {
+            Rule::Sign => {
+                let mut signs = std::mem::take(&mut room.signs);
+                signs.resize(length, 0);
+                self.strip(weighed, index, Out::Signs(&mut signs), room);
+                path.run(Step { target, update: &signs, size });
+                room.signs = signs;
+            }
+            Rule::Mean => {
+                let mut mean = std::mem::take(&mut room.floats);
+                mean.resize(length, 0.0);
+                self.strip(weighed, index, Out::Floats(&mut mean), room);
+                path.run(Step { target, update: &mean, size });
+                room.floats = mean;
+            }
         });
     }
 
@@ -198,9 +212,15 @@ impl Aggregate<'_> {
     }
 }
 
-/// `theta -= size * update`.
-struct Step<'a, T> {
+/// What a step changes, and where it starts from: itself, or other parameters.
+struct Target<'a> {
+    before: Option<&'a [f32]>,
     parameters: &'a mut [f32],
+}
+
+/// `theta = before - size * update`.
+struct Step<'a, T> {
+    target: Target<'a>,
     update: &'a [T],
     size: f32,
 }
@@ -210,8 +230,18 @@ impl<T: Copy + Into<f32>> Work for Step<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        for (theta, update) in self.parameters.iter_mut().zip(self.update) {
-            *theta -= (*update).into() * self.size;
+        let Target { before, parameters } = self.target;
+        match before {
+            None => {
+                for (theta, update) in parameters.iter_mut().zip(self.update) {
+                    *theta -= (*update).into() * self.size;
+                }
+            }
+            Some(before) => {
+                for ((theta, before), update) in parameters.iter_mut().zip(before).zip(self.update) {
+                    *theta = before - (*update).into() * self.size;
+                }
+            }
         }
     }
 }
@@ -226,6 +256,11 @@ fn number(layout: &TensorLayout, rule: Rule, value: i64) -> i64 {
 }
 
 impl<'a> Weighed<'a> {
+    /// Elements of a strip.
+    fn strip_len(&self) -> usize {
+        self.layout.strip_chunks() * self.layout.chunk_len()
+    }
+
     #[inline(always)]
     fn number(&self, value: i64) -> i64 {
         number(self.layout, self.rule, value)

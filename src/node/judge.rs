@@ -3,21 +3,17 @@
 
 use super::{Identity, NodeError, Replica, View, gather::Gathered};
 use crate::{
-    aggregate, data,
-    gauntlet::Evidence,
-    gradient::SparseTensor,
-    model::{Llama, Snapshot},
-    wallet::AccountId,
+    aggregate, data, gauntlet::Evidence, gradient::SparseTensor, model::Llama, wallet::AccountId,
     window::Window,
 };
 use std::collections::BTreeSet;
 use tch::{Device, Tensor};
 
-/// A second copy of the model, kept at the state that the window's peers trained from.
+/// Two more copies of the model: what the window's peers trained from, and that after the step of whoever is measured.
 #[derive(Debug)]
 pub struct Judge {
-    model: Llama,
-    before: Snapshot,
+    before: Llama,
+    moved: Llama,
 }
 
 /// What all peers of a window have in common: the random data, and what the round does to it.
@@ -27,29 +23,21 @@ pub struct Shared {
     random: Tensor,
     before: Vec<f64>,
     chosen: BTreeSet<AccountId>,
-    round: Option<Moved>,
-}
-
-/// An update and the losses on random data after it.
-#[derive(Debug)]
-struct Moved {
-    update: Vec<Tensor>,
-    random: Vec<f64>,
+    /// The losses on random data after the round; none where nobody was aggregated.
+    round: Option<Vec<f64>>,
 }
 
 impl Judge {
     /// A judge with a model of its own.
     pub fn new(identity: &Identity, device: Device) -> Self {
         let manifest = &identity.manifest.parsed;
-        let model = Llama::new(&manifest.model, manifest.seed, device);
-        let before = model.snapshot();
-        Self { model, before }
+        let [before, moved] = [(); 2].map(|()| Llama::new(&manifest.model, manifest.seed, device));
+        Self { before, moved }
     }
 
     /// Takes the replica's weights: what the peers of the next round trained from.
     pub fn keep(&mut self, replica: &Replica) {
-        self.before = replica.model.snapshot();
-        self.model.restore(&self.before);
+        self.before.take(&replica.model);
     }
 
     /// Mean loss of the replica on text that nobody trains on, nats a token.
@@ -72,11 +60,12 @@ impl Judge {
     ) -> Result<Shared, NodeError> {
         let count = view.identity.manifest.parsed.gauntlet.random_sequences;
         let random = view.tokens(&data::random(seed, window, count, view.corpus.training()))?;
-        let before = losses(&self.model, view, &random);
+        let before = losses(&self.before, view, &random);
         let mut shared = Shared { seed: *seed, random, before, chosen: chosen.clone(), round: None };
-        if let Some(update) = self.round_without(view, gathered, &shared, None)? {
-            let [random] = self.after(view, &update, step, [&shared.random]);
-            shared.round = Some(Moved { update, random });
+        let round = round_without(gathered, &shared, None);
+        if !round.is_empty() {
+            let [random] = self.after(view, &round, step, [&shared.random])?;
+            shared.round = Some(random);
         }
         Ok(shared)
     }
@@ -100,22 +89,17 @@ impl Judge {
         let count = view.identity.manifest.parsed.gauntlet.own_sequences;
         let own = view.tokens(&data::judged(&shared.seed, hotkey.as_ref(), &claimed, count))?;
         let tensors: Vec<&[SparseTensor]> = itself.iter().map(|payload| payload.tensors.as_slice()).collect();
-        let own_before = losses(&self.model, view, &own);
-        let update = aggregate::aggregate(view.rule(), &tensors, view.replica.layout(), view.device)?;
-        let [own_after, random_after] = self.after(view, &update, step, [&own, &shared.random]);
-        let (own_comparator, random_comparator) = if shared.chosen.contains(hotkey) {
-            match self.round_without(view, gathered, shared, Some(hotkey))? {
-                Some(update) => self.after(view, &update, step, [&own, &shared.random]).into(),
-                None => Default::default(),
+        let own_before = losses(&self.before, view, &own);
+        let [own_after, random_after] = self.after(view, &tensors, step, [&own, &shared.random])?;
+        let chosen = shared.chosen.contains(hotkey);
+        let others = round_without(gathered, shared, chosen.then_some(hotkey));
+        let (own_comparator, random_comparator) = match &shared.round {
+            _ if others.is_empty() => Default::default(),
+            Some(random) if !chosen => {
+                let [own] = self.after(view, &others, step, [&own])?;
+                (own, random.clone())
             }
-        } else {
-            match &shared.round {
-                Some(round) => {
-                    let [own] = self.after(view, &round.update, step, [&own]);
-                    (own, round.random.clone())
-                }
-                None => Default::default(),
-            }
+            _ => self.after(view, &others, step, [&own, &shared.random])?.into(),
         };
         Ok(Evidence {
             own_before,
@@ -127,38 +111,31 @@ impl Judge {
         })
     }
 
-    /// The aggregate of the round without one peer; `None` where nobody is left.
-    fn round_without(
-        &self,
-        view: &View<'_>,
-        gathered: &Gathered,
-        shared: &Shared,
-        without: Option<&AccountId>,
-    ) -> Result<Option<Vec<Tensor>>, NodeError> {
-        let others = gathered.accepted().filter(|(other, ..)| shared.chosen.contains(*other));
-        let others: Vec<&[SparseTensor]> = others
-            .filter(|(other, ..)| Some(*other) != without)
-            .map(|(_, _, payload, _)| payload.tensors.as_slice())
-            .collect();
-        if others.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(aggregate::aggregate(view.rule(), &others, view.replica.layout(), view.device)?))
-    }
-
-    /// The losses on each batch after a step of an update; the model is moved once and put back.
+    /// The losses on each batch after a step of some peers.
     fn after<const N: usize>(
         &mut self,
         view: &View<'_>,
-        update: &[Tensor],
+        peers: &[&[SparseTensor]],
         step: f64,
         batches: [&Tensor; N],
-    ) -> [Vec<f64>; N] {
-        aggregate::apply(self.model.parameters(), update, step);
-        let after = batches.map(|tokens| losses(&self.model, view, tokens));
-        self.model.restore(&self.before);
-        after
+    ) -> Result<[Vec<f64>; N], NodeError> {
+        let (before, moved) = (self.before.parameters(), self.moved.parameters());
+        aggregate::step_from(view.rule(), peers, view.replica.layout(), before, moved, step)?;
+        Ok(batches.map(|tokens| losses(&self.moved, view, tokens)))
     }
+}
+
+/// Who was aggregated in the round, but one peer.
+fn round_without<'a>(
+    gathered: &'a Gathered,
+    shared: &Shared,
+    without: Option<&AccountId>,
+) -> Vec<&'a [SparseTensor]> {
+    gathered
+        .accepted()
+        .filter(|(other, ..)| shared.chosen.contains(*other) && Some(*other) != without)
+        .map(|(_, _, payload, _)| payload.tensors.as_slice())
+        .collect()
 }
 
 /// Mean loss of each sequence, nats a token.

@@ -82,15 +82,15 @@ fn main() -> Result<(), Failed> {
             }
             other => panic!("{other}: no such works\n{USAGE}"),
         };
-        bits = works::measure(group, &codec, rule, args.threads, &mut clock)?.or(bits);
+        bits = works::measure(group, &codec, rule, &mut clock)?.or(bits);
     }
     let position = bits.map_or(String::new(), |bits| format!(r#""bits_per_position":{bits},"#));
     println!(
-        r#"{{"bench":"codec","preset":"{}","device":"cpu","params":{},"threads":{},"path":"{:?}",{position}"peak_bytes":{},"results":[{}]}}"#,
+        r#"{{"bench":"codec","preset":"{}","device":"cpu","params":{},"threads":{},"path":"{}",{position}"peak_bytes":{},"results":[{}]}}"#,
         args.preset,
         codec.parameters(),
         args.threads,
-        codec.path(),
+        codec.path().name(),
         peak_bytes(),
         clock.results.join(",")
     );

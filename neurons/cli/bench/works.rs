@@ -30,7 +30,7 @@ pub(super) enum Group {
     Aggregate,
     /// One peer's coefficients to bytes and back, on one thread.
     Wire,
-    /// One peer judged, without the losses: its step, the step of the fourteen others, and the weights put back after each.
+    /// One peer judged, without the losses: the weights after its step, and after the step of the fourteen others.
     Judge,
 }
 
@@ -49,7 +49,6 @@ pub(super) fn measure(
     group: Group,
     codec: &Codec,
     rule: Rule,
-    threads: usize,
     clock: &mut dyn Clock,
 ) -> Result<Option<f64>, Failed> {
     match group {
@@ -57,7 +56,7 @@ pub(super) fn measure(
         Group::Decode => decode(codec, clock)?,
         Group::Aggregate => aggregate(codec, rule, clock)?,
         Group::Wire => return on_the_wire(codec, clock).map(Some),
-        Group::Judge => judge(codec, rule, threads, clock)?,
+        Group::Judge => judge(codec, rule, clock)?,
     }
     Ok(None)
 }
@@ -141,7 +140,7 @@ fn on_the_wire(codec: &Codec, clock: &mut dyn Clock) -> Result<f64, Failed> {
     Ok(8.0 * positions as f64 / kept as f64)
 }
 
-fn judge(codec: &Codec, rule: Rule, threads: usize, clock: &mut dyn Clock) -> Result<(), Failed> {
+fn judge(codec: &Codec, rule: Rule, clock: &mut dyn Clock) -> Result<(), Failed> {
     let peers = peers(codec, PEERS)?;
     let peers: Vec<&[SparseTensor]> = peers.iter().map(Vec::as_slice).collect();
     let (normal, mut before) = (Normal::new(), zeros::<f32>(codec));
@@ -150,26 +149,12 @@ fn judge(codec: &Codec, rule: Rule, threads: usize, clock: &mut dyn Clock) -> Re
     clock.time("judge-14", 4 * codec.parameters(), &mut || {
         for members in [&peers[..1], &peers[1..]] {
             let update = codec.aggregate(rule, members)?;
-            weights.iter_mut().enumerate().for_each(|(tensor, weights)| update.step(tensor, weights, STEP));
-            put_back(&mut weights, &before, threads);
+            for (tensor, (before, weights)) in before.iter().zip(&mut weights).enumerate() {
+                update.step_from(tensor, before, weights, STEP);
+            }
         }
         Ok(())
     })
-}
-
-/// Copies on several threads, each its part of every tensor.
-fn put_back(weights: &mut [Vec<f32>], before: &[Vec<f32>], threads: usize) {
-    let mut parts: Vec<Vec<(&mut [f32], &[f32])>> = (0..threads).map(|_| Vec::new()).collect();
-    for (weights, before) in weights.iter_mut().zip(before) {
-        let part = before.len().div_ceil(threads);
-        let pieces = weights.chunks_mut(part).zip(before.chunks(part));
-        parts.iter_mut().zip(pieces).for_each(|(part, piece)| part.push(piece));
-    }
-    std::thread::scope(|scope| {
-        for part in parts {
-            scope.spawn(|| part.into_iter().for_each(|(to, from)| to.copy_from_slice(from)));
-        }
-    });
 }
 
 fn zeros<T: Clone + Default>(codec: &Codec) -> Vec<Vec<T>> {
@@ -246,16 +231,6 @@ mod tests {
         assert_eq!(shapes(12 * CHUNK)[0].1, [192, 256]);
     }
 
-    #[test]
-    fn all_weights_are_put_back() {
-        let before: Vec<Vec<f32>> = [1, 2, 1000].map(|n| (0..n).map(|i| i as f32).collect()).into();
-        for threads in [1, 2, 3] {
-            let mut weights: Vec<Vec<f32>> = before.iter().map(|t| vec![-1.0; t.len()]).collect();
-            put_back(&mut weights, &before, threads);
-            assert_eq!(weights, before);
-        }
-    }
-
     /// What is measured is the work itself: every work is done, once a measurement, and moves what it should.
     #[test]
     fn every_group_does_its_works() {
@@ -275,7 +250,7 @@ mod tests {
         let codec = Codec::new(&shapes(6 * CHUNK), &Settings::sparse_loco(0.95, 64, 64)).unwrap();
         let mut names = Names(Vec::new());
         for group in [Group::Encode, Group::Decode, Group::Aggregate, Group::Wire, Group::Judge] {
-            let bits = measure(group, &codec, Rule::Mean, 2, &mut names).unwrap();
+            let bits = measure(group, &codec, Rule::Mean, &mut names).unwrap();
             assert_eq!(bits.is_some(), group == Group::Wire);
             assert!(bits.is_none_or(|bits| (7.3..7.8).contains(&bits)), "{bits:?}");
         }

@@ -146,6 +146,9 @@ fn the_rules_are_those_of_a_float64_reference() {
             let mut stepped = vec![0.5f32; layout.len()];
             codec.aggregate(Rule::Mean, &peers).unwrap().step(index, &mut stepped, 0.25);
             assert!(stepped.iter().zip(&mean).all(|(theta, mean)| *theta == 0.5 - mean * 0.25));
+            let (before, mut from) = (vec![0.5f32; layout.len()], vec![9f32; layout.len()]);
+            codec.aggregate(Rule::Mean, &peers).unwrap().step_from(index, &before, &mut from, 0.25);
+            assert_eq!(from, stepped);
         }
         println!("{settings:?}: {differ} of {all} signs differ");
         assert!(differ * 2000 <= all, "{settings:?}: {differ} of {all}");
