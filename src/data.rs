@@ -3,16 +3,19 @@
 //! - [`Corpus`] is prepared text on disk: tokens and a small manifest with their hash.
 //! - [`Sequences`] cuts it into training sequences and held-out ones.
 //! - [`assigned`] and [`random`] draw sequences: pure functions that everyone recomputes.
+//! - [`Shares`] gives every peer of a window a part of its own; no run uses it yet.
 
 mod assignment;
 mod corpus;
 mod digest;
+mod permutation;
 mod prepare;
 mod sequences;
 
 pub use assignment::{assigned, judged, random};
 pub use corpus::{Corpus, CorpusManifest};
 pub use digest::{sample_digest, sample_id};
+pub use permutation::{Permutation, Shares};
 pub use prepare::default_sources;
 pub use sequences::Sequences;
 

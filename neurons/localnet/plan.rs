@@ -142,6 +142,16 @@ impl Plan {
 
         let mut manifest = ManifestFile::preset(args.preset.name())?.parsed;
         manifest.schedule.windows = args.windows;
+        if let Some(batches) = args.max_batches {
+            if manifest.train.inner.is_some() {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    "--max-batches has no meaning with inner steps, which are the work",
+                )
+                .hint("leave it out, or use --preset local"));
+            }
+            manifest.train.max_batches = Some(batches.into());
+        }
         let window_seconds = match args.window_seconds {
             Some(seconds) => seconds,
             None => {

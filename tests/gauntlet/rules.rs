@@ -232,7 +232,10 @@ fn the_json_of_a_record_is_a_stable_interface() {
             "window"
         ]
     );
-    assert_eq!(fields(&json["judged"]), ["benefit_t", "observation", "own", "random", "sign", "t"]);
+    assert_eq!(
+        fields(&json["judged"]),
+        ["benefit_t", "claimed", "observation", "own", "random", "sign", "t", "usual", "variance"]
+    );
     assert_eq!(fields(&json["judged"]["own"]), ["after", "before", "comparator", "score", "sequences"]);
     assert_eq!(
         fields(&json["proof"]),
