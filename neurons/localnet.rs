@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Preset::Local)]
     pub preset: Preset,
     /// Micro-batches that a window assigns at most, with `--preset local`: a miner does as many as it has time for, and more work is
-    /// harder to prove from losses. By default twice the usual four.
+    /// harder to prove from losses. By default the usual four.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(4..))]
     pub max_batches: Option<u16>,
     /// Windows to train.

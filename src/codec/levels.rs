@@ -9,6 +9,9 @@ pub const NEGATIVE: u8 = 0x80;
 /// The largest level that may be sent, 2^100: sums of as many peers as can be are finite.
 pub const MAX_LEVEL: f32 = f32::from_bits((100 + 127) << 23);
 
+/// [`MAX_LEVEL`] as bfloat16. The bits of numbers that are not negative order as they do, and those of all others are larger.
+pub const LARGEST_BITS: u16 = (MAX_LEVEL.to_bits() >> 16) as u16;
+
 /// A level's value, exact.
 pub fn decode(level: u16) -> f32 {
     f32::from_bits(u32::from(level) << 16)

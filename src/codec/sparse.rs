@@ -153,10 +153,8 @@ impl Work for InBounds<'_> {
         for code in codes {
             bad |= (code & !levels::NEGATIVE).wrapping_sub(1) > most;
         }
-        // The bits of numbers that are not negative order as they do, and those of others are larger.
-        let largest = (levels::MAX_LEVEL.to_bits() >> 16) as u16;
         for level in levels {
-            bad |= *level > largest;
+            bad |= *level > levels::LARGEST_BITS;
         }
         !bad
     }

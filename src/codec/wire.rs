@@ -70,8 +70,8 @@ pub fn check(layout: &TensorLayout, exponent: i8, positions: &[u8], values: &[u8
         return Err(WireError::PositionsTooLong { found, limit });
     }
     let (leading, codes) = values.split_at(2 * layout.levels());
-    let in_bounds =
-        |level: &[u8; 2]| (0.0..=levels::MAX_LEVEL).contains(&levels::decode(u16::from_le_bytes(*level)));
+    // By their bits, as everywhere else: minus nothing is equal to nothing, and is not one of ours.
+    let in_bounds = |level: &[u8; 2]| u16::from_le_bytes(*level) <= levels::LARGEST_BITS;
     if let Some(bad) = leading.as_chunks::<2>().0.iter().position(|level| !in_bounds(level)) {
         return Err(WireError::Level { chunk: bad / layout.values.levels().max(1) });
     }
@@ -212,10 +212,10 @@ mod tests {
             assert_eq!(read(1, &positions, &values), Some(WireError::Exponent(1)));
             let chunk = layout.chunks() - 1;
             let last = 2 * layout.levels() - 1;
-            // Minus something, infinity, and a number above the bound.
-            for high in [0x80, 0x7f, 0x72] {
+            // Minus something, infinity, a number above the bound, and minus nothing.
+            for (low, high) in [(0x80, 0x80), (0x80, 0x7f), (0x80, 0x72), (0, 0x80)] {
                 let mut bad = values.clone();
-                (bad[last - 1], bad[last]) = (0x80, high);
+                (bad[last - 1], bad[last]) = (low, high);
                 assert_eq!(read(0, &positions, &bad), Some(WireError::Level { chunk }), "{high:x}");
             }
             if layout.kept_values() * layout.values.bits() % 8 != 0 {

@@ -109,7 +109,7 @@ mod tests {
     use crate::manifest::{ManifestFile, Precision};
 
     fn with(table: &str) -> Result<ManifestFile, String> {
-        let text = include_str!("local.toml").replace("max_batches = 8\n", "");
+        let text = include_str!("local.toml");
         let at = text.find("[compress]").unwrap();
         ManifestFile::parse(&format!("{}{table}\n{}", &text[..at], &text[at..])).map_err(|e| e.to_string())
     }

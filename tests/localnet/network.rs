@@ -66,9 +66,7 @@ fn a_network_trains_judges_and_pays_and_survives_kills() {
     let mut killed = BTreeSet::new();
     let windows = if std::env::var_os("TEMPLAR_FULL_TESTS").is_some() { 20 } else { 12 };
     let count = format!("--windows={windows}");
-    // The usual work and no more: what losses prove of it in so few windows is then sure enough to be asserted.
-    let arguments =
-        [count.as_str(), "--miners=4", "--max-batches=4", "--saboteur=noise:1", "--saboteur=lazy:1"];
+    let arguments = [count.as_str(), "--miners=4", "--saboteur=noise:1", "--saboteur=lazy:1"];
     let report = localnet(&dir, &arguments, |done| {
         for (at, name) in [(4, "miner-2"), (7, "validator-1")] {
             if done >= at && killed.insert(name) {
