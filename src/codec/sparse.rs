@@ -95,15 +95,18 @@ impl SparseTensor {
         self.fits_on(layout, Path::portable())
     }
 
-    pub(crate) fn fits_on(&self, layout: &TensorLayout, path: Path) -> bool {
+    /// Whether it has as many positions, codes and levels as the layout says, whatever they are. Costs nothing.
+    pub fn has_shape(&self, layout: &TensorLayout) -> bool {
         let values = layout.kept_values();
+        self.positions.len() == values && self.codes.len() == values && self.levels.len() == layout.levels()
+    }
+
+    pub(crate) fn fits_on(&self, layout: &TensorLayout, path: Path) -> bool {
         let exponents = match layout.values {
             Values::Eight => eight_bit::MIN_EXPONENT..=eight_bit::MAX_EXPONENT,
             Values::Two | Values::One => 0..=0,
         };
-        self.positions.len() == values
-            && self.codes.len() == values
-            && self.levels.len() == layout.levels()
+        self.has_shape(layout)
             && exponents.contains(&self.exponent)
             && path.run(InBounds { tensor: self, layout })
     }

@@ -100,8 +100,9 @@ fn profile(tensors: &[SparseTensor], layout: &Layout, chunks: &[(usize, usize)])
             continue;
         };
         let (start, range) = (profile.len(), chunk * shape.kept..(chunk + 1) * shape.kept);
-        // The decoder and stage 1 have seen to it that it fits.
-        let Some(positions) = tensor.positions.get(range).filter(|_| tensor.fits(shape)) else { continue };
+        let Some(positions) = tensor.positions.get(range).filter(|_| tensor.has_shape(shape)) else {
+            continue;
+        };
         let values = tensor.values_of_chunk(shape, *chunk);
         profile.extend(positions.iter().zip(values).map(|(position, v)| (place + u32::from(*position), v)));
         scale(&mut profile[start..]);
