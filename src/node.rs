@@ -2,6 +2,7 @@
 //! replica of the model, following the leader's rounds, and judging ([`gather`], [`judge`]). [`Scores`] reads
 //! what a validator published of its judgement.
 
+mod catch_up;
 mod checkpoint;
 mod clock;
 mod directory;
@@ -15,6 +16,7 @@ mod replay;
 mod replica;
 pub mod salted_commits;
 mod scores;
+mod sources;
 mod view;
 pub mod window;
 

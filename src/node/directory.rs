@@ -48,7 +48,7 @@ impl BucketCache {
 pub struct Directory {
     /// Its neurons.
     pub metagraph: Metagraph,
-    buckets: BTreeMap<AccountId, Arc<dyn Store>>,
+    buckets: Arc<BTreeMap<AccountId, Arc<dyn Store>>>,
     runs: BTreeMap<AccountId, Vec<u8>>,
 }
 
@@ -72,25 +72,37 @@ impl Directory {
     ) -> Result<Self, NodeError> {
         let metagraph = chain.metagraph(netuid, at).await?;
         let commitments = chain.commitments(netuid, at).await?;
-        let mut directory = Self { metagraph, buckets: BTreeMap::new(), runs: BTreeMap::new() };
+        let (mut open, mut runs) = (BTreeMap::new(), BTreeMap::new());
         for (hotkey, fields) in commitments {
-            if directory.metagraph.neuron(&hotkey).is_none() {
+            if metagraph.neuron(&hotkey).is_none() {
                 continue;
             }
             if let Some(store) = fields.first().and_then(|field| buckets.open(&hotkey, field)) {
-                directory.buckets.insert(hotkey.clone(), store);
+                open.insert(hotkey.clone(), store);
             }
             if let Some(run) = fields.get(1).filter(|run| run.len() == 32) {
-                directory.runs.insert(hotkey, run.clone());
+                runs.insert(hotkey, run.clone());
             }
         }
-        Ok(directory)
+        Ok(Self { metagraph, buckets: Arc::new(open), runs })
     }
 
     /// A subnet whose buckets a test brings along.
     #[cfg(test)]
     pub(crate) fn of(metagraph: Metagraph, buckets: BTreeMap<AccountId, Arc<dyn Store>>) -> Self {
-        Self { metagraph, buckets, runs: BTreeMap::new() }
+        Self { metagraph, buckets: Arc::new(buckets), runs: BTreeMap::new() }
+    }
+
+    /// The same where these validators have committed a run.
+    #[cfg(test)]
+    pub(crate) fn with_run(mut self, run: [u8; 32], validators: &[AccountId]) -> Self {
+        self.runs.extend(validators.iter().map(|hotkey| (hotkey.clone(), run.to_vec())));
+        self
+    }
+
+    /// Every bucket that can be read, by its owner.
+    pub(super) fn buckets(&self) -> Arc<BTreeMap<AccountId, Arc<dyn Store>>> {
+        self.buckets.clone()
     }
 
     /// The bucket of a peer, to read from.
@@ -106,6 +118,15 @@ impl Directory {
     /// Neurons whose bucket can be read, ascending by UID.
     pub fn peers(&self) -> impl Iterator<Item = (&Neuron, &Arc<dyn Store>)> {
         self.metagraph.neurons.iter().filter_map(|n| Some((n, self.buckets.get(&n.hotkey)?)))
+    }
+
+    /// The validators of a run with their buckets, the highest stake first: with a permit, and the run's hash committed.
+    pub fn validators(&self, run: &[u8; 32]) -> Vec<(AccountId, Arc<dyn Store>)> {
+        let mut neurons: Vec<_> =
+            self.metagraph.validators().filter(|n| self.run(&n.hotkey) == Some(run)).collect();
+        neurons.sort_by_key(|neuron| (std::cmp::Reverse(neuron.stake), neuron.uid));
+        let stored = |neuron: &Neuron| Some((neuron.hotkey.clone(), self.store(&neuron.hotkey)?.clone()));
+        neurons.into_iter().filter_map(stored).collect()
     }
 
     /// The validator that everybody follows: the highest stake among permits.

@@ -79,6 +79,18 @@ pub enum NodeError {
         /// The window.
         window: Window,
     },
+    /// A record names more pseudo-gradients than a round of the run can have.
+    #[error(
+        "the record of window {window} names {count} pseudo-gradients, and a round of this run has {limit} at most"
+    )]
+    TooManyAccepted {
+        /// The window.
+        window: Window,
+        /// How many it names.
+        count: usize,
+        /// The manifest's `top_g`.
+        limit: usize,
+    },
     /// The leader has no record of a window that is over.
     #[error("the leader's bucket has no record of window {window}")]
     NoRound {

@@ -1,15 +1,17 @@
 //! Catching up: from the newest checkpoint of the leader, then round by round.
 
-use super::{Directory, Identity, Leader, NodeError, Prefetched, Replica, publish::MODEL_FILE};
+use super::{
+    Directory, Identity, Leader, NodeError, Prefetched, Replica, catch_up, publish::MODEL_FILE,
+    sources::Sources,
+};
 use crate::{
     bucket::{BucketError, Store, keys::RunKeys},
-    gradient::{self, Expected, PseudoGradient},
     manifest::ManifestFile,
-    round::{self, Accepted, CheckpointRecord, Document, MAX_DOCUMENT_BYTES, RoundRecord, RunStart},
-    wallet::{AccountId, verify},
+    round::{self, CheckpointRecord, Document, MAX_DOCUMENT_BYTES, RoundRecord, RunStart},
+    wallet::AccountId,
     window::Window,
 };
-use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use std::sync::Arc;
 
 /// How far following got.
@@ -154,11 +156,12 @@ pub async fn follow(
     follow_with(identity, directory, replica, &Prefetched::default(), target).await
 }
 
-/// [`follow`], without a download of what is here already.
+/// [`follow`], without a download of what is here already. Where several rounds are behind, those ahead are fetched and decoded
+/// while one is applied.
 ///
 /// # Errors
-/// [`NodeError::Missing`] where neither a peer nor the leader has what a record names: the leader publishes its copies after
-/// the record, so a little later one of them may.
+/// [`NodeError::Missing`] where neither a peer nor a validator has what a record names: they publish their copies after the
+/// record, so a little later one of them may.
 pub async fn follow_with(
     identity: &Identity,
     directory: &Directory,
@@ -166,79 +169,28 @@ pub async fn follow_with(
     here: &Prefetched,
     target: Window,
 ) -> Result<FollowOutcome, NodeError> {
-    let Leader { store, .. } = directory.led(identity.netuid)?;
-    while replica.window < target {
-        let window = replica.window + 1;
-        let Some(record) = fetch_round(identity, directory, window).await? else {
-            return Ok(FollowOutcome::Waiting(window));
-        };
-        // A leader may serve several runs and subnets from one bucket; its signature alone is not enough.
-        if record.run != identity.run() || record.netuid != identity.netuid {
-            return Err(NodeError::OutOfOrder { window });
-        }
-        replica.check(&record)?;
-        let payloads = fetch_payloads(identity, directory, replica, here, store, &record).await?;
-        tokio::task::block_in_place(|| replica.apply(&record, &payloads))?;
+    if replica.window >= target {
+        return Ok(FollowOutcome::Reached);
+    }
+    let sources = Arc::new(Sources::new(identity, directory, replica, here)?);
+    let Some(first) = sources.record(replica.window + 1).await? else {
+        return Ok(FollowOutcome::Waiting(replica.window + 1));
+    };
+    // Of a round that this model has no part in nothing need be fetched.
+    replica.check(&first)?;
+    let mut rounds = std::pin::pin!(catch_up::rounds(sources, first, target));
+    while let Some(round) = rounds.try_next().await? {
+        let (window, peers) = (round.record.window, round.payloads.len());
+        tokio::task::block_in_place(|| replica.apply(&round.record, &round.payloads))?;
         here.forget(window);
-        tracing::info!(window, peers = payloads.len(), model = &replica.hash[..12], "round applied");
+        tracing::info!(window, peers, model = &replica.hash[..12], "round applied");
     }
-    Ok(FollowOutcome::Reached)
+    Ok(if replica.window == target {
+        FollowOutcome::Reached
+    } else {
+        FollowOutcome::Waiting(replica.window + 1)
+    })
 }
 
-/// Fetches the pseudo-gradients of a record, in its order.
-async fn fetch_payloads(
-    identity: &Identity,
-    directory: &Directory,
-    replica: &Replica,
-    here: &Prefetched,
-    leader: &dyn Store,
-    record: &RoundRecord,
-) -> Result<Vec<Arc<PseudoGradient>>, NodeError> {
-    let payload = |accepted| async move {
-        match here.get(accepted) {
-            Some(payload) => Ok(payload),
-            None => {
-                let fetched =
-                    fetch_payload(identity, directory, replica, leader, record.window, accepted).await;
-                let payload = Arc::new(fetched?);
-                // What one try has fetched is there for the next, if another object could not be had.
-                here.add(payload.clone());
-                Ok(payload)
-            }
-        }
-    };
-    try_join_all(record.accepted.iter().map(payload)).await
-}
-
-/// Fetches one pseudo-gradient: from its peer, else the copy in the leader's bucket. The digest decides,
-/// so it does not matter who serves it.
-pub(super) async fn fetch_payload(
-    identity: &Identity,
-    directory: &Directory,
-    replica: &Replica,
-    leader: &dyn Store,
-    window: Window,
-    accepted: &Accepted,
-) -> Result<PseudoGradient, NodeError> {
-    let keys = identity.keys();
-    let layout = replica.layout();
-    let expected = Expected {
-        run: identity.manifest.hash(),
-        netuid: identity.netuid,
-        window,
-        uid: accepted.uid,
-        hotkey: accepted.hotkey.clone(),
-    };
-    let own = directory.store(&accepted.hotkey).map(|s| (s.as_ref(), keys.gradient(window)));
-    let copy = (leader, keys.round_object(window, &accepted.hotkey));
-    let mut refused = None;
-    for (store, key) in own.into_iter().chain([copy]) {
-        let Ok(object) = store.get(&key, layout.max_object_bytes() as u64).await else { continue };
-        match gradient::decode(&object.bytes, layout, &expected, verify) {
-            Ok(payload) if hex::encode(payload.digest) == accepted.digest => return Ok(payload),
-            Ok(_) => {}
-            Err(error) => refused = Some(error),
-        }
-    }
-    Err(NodeError::Missing { window, hotkey: accepted.hotkey.clone(), source: refused })
-}
+#[cfg(test)]
+mod tests;

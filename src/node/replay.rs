@@ -1,8 +1,8 @@
 //! The model as it was before a window, for those who look back.
 
 use super::{
-    Directory, FollowOutcome, Identity, Leader, NodeError, Replica, fetch_round, follow,
-    follow::fetch_payload, publish::MODEL_FILE,
+    Directory, FollowOutcome, Identity, Leader, NodeError, Prefetched, Replica, fetch_round, follow,
+    publish::MODEL_FILE, sources::Sources,
 };
 use crate::{
     bucket::{Store, keys::Key},
@@ -96,7 +96,7 @@ async fn checkpoints(
 }
 
 /// One pseudo-gradient of a round with its digest as the leader's record has it: from its peer, else the
-/// leader's copy.
+/// copy of the leader or another validator.
 ///
 /// # Errors
 /// [`NodeError::Missing`] if nobody has it any more.
@@ -107,6 +107,6 @@ pub async fn fetch_round_object(
     window: Window,
     accepted: &Accepted,
 ) -> Result<PseudoGradient, NodeError> {
-    let Leader { store, .. } = directory.led(identity.netuid)?;
-    fetch_payload(identity, directory, replica, store, window, accepted).await
+    let sources = Sources::new(identity, directory, replica, &Prefetched::default())?;
+    sources.payload(window, accepted).await
 }

@@ -32,7 +32,7 @@ pub struct Replica {
     pub hash: String,
     /// Whose pseudo-gradients the last step was made of; empty before the first step of this process.
     pub members: BTreeSet<AccountId>,
-    layout: Layout,
+    layout: Arc<Layout>,
     manifest: Manifest,
 }
 
@@ -48,12 +48,17 @@ impl Replica {
         let hash = hex::encode(model.hash());
         let window = start_window.saturating_sub(1);
         let (members, manifest) = (BTreeSet::new(), manifest.clone());
-        Ok(Self { model, window, round: 0, hash, members, layout, manifest })
+        Ok(Self { model, window, round: 0, hash, members, layout: Arc::new(layout), manifest })
     }
 
     /// How this model's pseudo-gradients are laid out.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// [`Self::layout`], for work that goes on beside the model.
+    pub(super) fn shared_layout(&self) -> Arc<Layout> {
+        self.layout.clone()
     }
 
     /// The weights as a safetensors file.
