@@ -15,14 +15,17 @@ use templar::{
     device,
     gradient::Header,
     manifest::ManifestFile,
-    node::{
-        self, BucketCache, Clock, Directory, FollowOutcome, Identity, NodeError, Prefetched, Replica, View,
-    },
+    node::{self, Applied, BucketCache, Clock, Directory, Identity, Mirrors, NodeError, Replica, View},
     round::RunStart,
     wallet::Keypair,
     window::{Schedule, Uid, Window},
 };
 use tokio::task::JoinHandle;
+
+mod begin;
+mod follow;
+
+pub use follow::Followed;
 
 /// Flags that a miner and a validator share.
 #[derive(Debug, Clone, clap::Args)]
@@ -50,6 +53,9 @@ pub struct NodeArgs {
     /// Threads of the tensor library.
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
+    /// Replay the whole run rather than load its newest checkpoint
+    #[arg(long)]
+    pub from_start: bool,
     /// Check the keys, the chain, the bucket and the run, show the commitment that would be signed, and end
     #[arg(long)]
     pub dry_run: bool,
@@ -79,6 +85,10 @@ pub struct NodeContext {
     pub start: RunStart,
     pub dir: PathBuf,
     pub device: Device,
+    from_start: bool,
+    /// Hears of each round that this node follows.
+    pub applied: Option<Box<dyn Fn(Applied) + Send + Sync>>,
+    mirrors: Mirrors,
     directory_read: Instant,
     /// The sync record that is being published.
     sync: Option<JoinHandle<()>>,
@@ -166,7 +176,7 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<NodeContext, Failure
     let corpus = open_corpus(args.data.as_deref(), &identity.manifest, &dir)?;
     let schedule = identity.manifest.parsed.schedule();
     let clock = Clock::start(identity.chain.clone(), schedule).await?;
-    let start = begin(&identity, role, &clock, &mut buckets, &mut directory).await?;
+    let start = begin::begin(&identity, role, &clock, &mut buckets, &mut directory).await?;
     let replica = Replica::initial(&identity.manifest.parsed, start.start_window, device)?;
     let mut ctx = NodeContext {
         identity,
@@ -179,6 +189,9 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<NodeContext, Failure
         start,
         dir,
         device,
+        from_start: args.from_start,
+        applied: None,
+        mirrors: Mirrors::default(),
         directory_read: Instant::now(),
         sync: None,
     };
@@ -263,45 +276,12 @@ impl NodeContext {
         }
     }
 
-    /// Loads the leader's newest checkpoint.
+    /// Loads the leader's newest checkpoint, unless the run is to be replayed.
     pub async fn restore(&mut self) -> Result<(), NodeError> {
-        node::restore(&self.identity, &self.directory, &mut self.replica).await
-    }
-
-    /// Waits for the leader's rounds up to `target`, applies them and publishes where the model stands. What is `here` already
-    /// is not downloaded.
-    pub async fn follow_to(&mut self, target: Window, here: &Prefetched) -> Result<(), NodeError> {
-        let started = Instant::now();
-        loop {
-            let before = self.replica.window;
-            let (identity, directory) = (&self.identity, &self.directory);
-            match node::follow_with(identity, directory, &mut self.replica, here, target).await {
-                Ok(FollowOutcome::Reached) => {
-                    if self.replica.window != before {
-                        self.publish_sync().await;
-                    }
-                    return Ok(());
-                }
-                Ok(FollowOutcome::Waiting(_)) => {}
-                Err(NodeError::Diverged { window, ours, theirs }) => {
-                    tracing::warn!(window, ours, theirs, "the model differs from the run's; starting over");
-                    self.start_over().await?;
-                }
-                Err(error @ (NodeError::OtherRun { .. } | NodeError::OutOfOrder { .. })) => {
-                    return Err(error);
-                }
-                Err(error) => tracing::warn!(%error, "the round could not be fetched; trying again"),
-            }
-            let soon = started.elapsed() < SOON;
-            tokio::time::sleep(if soon { ROUND_POLL } else { POLL }).await;
-            self.refresh().await;
+        if self.from_start {
+            return Ok(());
         }
-    }
-
-    async fn start_over(&mut self) -> Result<(), NodeError> {
-        let manifest = &self.identity.manifest.parsed;
-        self.replica = Replica::initial(manifest, self.start.start_window, self.device)?;
-        self.restore().await
+        node::restore(&self.identity, &self.directory, &mut self.replica).await
     }
 
     /// Says in the node's bucket where its model stands; nothing waits for it, and a failure costs nothing but the news.
@@ -395,35 +375,6 @@ async fn wait_for_manifest(
         }
         tokio::time::sleep(POLL * 2).await;
         *directory = Directory::read(chain, netuid, buckets).await?;
-    }
-}
-
-/// Finds out where the run began; the leader of a new run says so itself.
-async fn begin(
-    identity: &Identity,
-    role: Role,
-    clock: &Clock,
-    buckets: &mut BucketCache,
-    directory: &mut Directory,
-) -> Result<RunStart, NodeError> {
-    loop {
-        if let Some(start) = node::fetch_start(identity, directory).await? {
-            return Ok(start);
-        }
-        let leads = directory.leader().is_some_and(|n| n.hotkey == identity.account());
-        if role == Role::Validator && leads {
-            let keys = identity.keys();
-            let text = identity.manifest.text.clone().into_bytes();
-            identity.bucket.put(&keys.manifest(), text.into()).await?;
-            // One whole window of notice, so that everyone is there when the first one opens.
-            let start =
-                RunStart { run: identity.run(), netuid: identity.netuid, start_window: clock.window() + 2 };
-            node::publish_document(identity, &keys.start(), &start).await?;
-            tracing::info!(window = start.start_window, "a new run begins");
-            return Ok(start);
-        }
-        tokio::time::sleep(POLL * 2).await;
-        *directory = Directory::read(identity.chain.as_ref(), identity.netuid, buckets).await?;
     }
 }
 

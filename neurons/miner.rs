@@ -98,6 +98,10 @@ impl Miner {
 
     /// Takes the steps up to a window's, with what was prefetched of it.
     async fn follow(&mut self, prefetch: Option<Prefetch>, window: Window) -> Result<(), NodeError> {
+        // Rounds from longer ago are there.
+        if let Some(before) = window.checked_sub(1).filter(|before| self.ctx.replica.window < *before) {
+            self.ctx.follow_to(before, &Prefetched::default()).await?;
+        }
         // There can be no record of a window before its put window has closed.
         if self.ctx.replica.window < window {
             self.ctx.clock.closed(window).await?;

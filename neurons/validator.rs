@@ -2,17 +2,17 @@
 
 use crate::{
     cli::Failure,
-    context::{self, NodeArgs, NodeContext, Role},
+    context::{self, Followed, NodeArgs, NodeContext, Role},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use templar::{
     chain::{RevealState, WeightsRequest},
     gauntlet::Evidence,
     node::{
-        self, FollowOutcome, NodeError, Prefetched,
+        self, FollowOutcome, NodeError, Payload, Prefetched,
         gather::{self, Gathered},
         judge::Judge,
         window::{DecidingBlocks, OpenWindow, block_hash, weights_are_due},
@@ -23,11 +23,18 @@ use templar::{
 };
 
 mod copies;
+mod mirror;
 pub mod publish;
 mod state;
 
 use copies::Copies;
+use mirror::Mirror;
 use state::State;
+
+/// Windows at the end of a long way to catch up whose losses are measured one by one; measuring all would take as long as the run.
+const LOSSES_BEHIND: u64 = 8;
+/// Pause between two looks for the record of a leader that this validator has replaced.
+const POLL: Duration = Duration::from_millis(250);
 
 /// Flags of `templar validator`.
 #[derive(Debug, Clone, clap::Args)]
@@ -43,8 +50,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     }
     let work = async {
         let ctx = context::prepare(&args.node, Role::Validator).await?;
-        let mut validator = Validator::new(ctx)?;
-        validator.judge_windows().await.map_err(Failure::from)
+        Validator::new(ctx)?.judge_windows().await.map_err(Failure::from)
     };
     tokio::select! {
         result = work => result,
@@ -57,19 +63,22 @@ struct Validator {
     state: State,
     judge: Judge,
     copies: Copies,
+    mirror: Mirror,
 }
 
 impl Validator {
-    fn new(ctx: NodeContext) -> Result<Self, NodeError> {
+    fn new(mut ctx: NodeContext) -> Result<Self, NodeError> {
         let state = State::open(&ctx)?;
         let judge = Judge::new(&ctx.identity, ctx.device);
         let mut copies = Copies::open(ctx.dir.join("copies"))?;
         // A record may have been published just before this validator was interrupted.
         copies.publish(&ctx.identity.bucket);
-        Ok(Self { ctx, state, judge, copies })
+        let mirror = Mirror::open(&ctx.identity, ctx.dir.join("mirror"))?;
+        ctx.applied = Some(mirror.listener(&ctx.identity));
+        Ok(Self { ctx, state, judge, copies, mirror })
     }
 
-    async fn judge_windows(&mut self) -> Result<(), NodeError> {
+    async fn judge_windows(mut self) -> Result<(), NodeError> {
         while let Err(error) = self.catch_up().await {
             match error.is_transient() {
                 true => context::pause(&error).await,
@@ -96,6 +105,8 @@ impl Validator {
         }
         self.copies.done().await;
         self.ctx.settled().await;
+        self.ctx.applied = None;
+        self.mirror.done().await;
         tracing::info!(model = self.ctx.replica.hash, "the run is over");
         Ok(())
     }
@@ -103,10 +114,14 @@ impl Validator {
     /// Applies the rounds that were published while this validator was away, its own among them: what a
     /// leader has once said stands.
     async fn catch_up(&mut self) -> Result<(), NodeError> {
+        let here = Prefetched::default();
+        let far = self.ctx.clock.window().saturating_sub(LOSSES_BEHIND);
+        if self.ctx.replica.window < far {
+            self.ctx.catch_up(far, &here).await?;
+        }
         while self.ctx.replica.window < self.ctx.clock.window() {
             let next = self.ctx.replica.window + 1;
-            let ctx = &mut self.ctx;
-            match node::follow(&ctx.identity, &ctx.directory, &mut ctx.replica, next).await? {
+            match self.ctx.catch_up(next, &here).await? {
                 FollowOutcome::Waiting(_) => break,
                 FollowOutcome::Reached => self.note_loss(next)?,
             }
@@ -122,7 +137,11 @@ impl Validator {
         let opening_hash = block_hash(chain.as_ref(), self.ctx.schedule.opening_block(window)).await?;
         tokio::task::block_in_place(|| self.judge.keep(&self.ctx.replica));
         self.ctx.refresh().await;
-        let arrivals = gather::watch(&self.ctx.view(), window, &put).await;
+        // Who led when the put window opened may have more to say about it than who leads when it closes.
+        let opening = self.ctx.schedule.opening_block(window);
+        let view = self.ctx.view();
+        let (arrivals, led) =
+            tokio::join!(gather::watch(&view, window, &put), node::leader_at(&self.ctx.identity, opening));
 
         // The put window has closed: what is found from here on counts.
         let started = Instant::now();
@@ -137,7 +156,7 @@ impl Validator {
         let open = tokio::task::block_in_place(|| {
             OpenWindow::new(&self.ctx.view(), window, &gathered, opening_hash)
         });
-        let chosen = self.take_step(window, &put, &gathered, &open).await?;
+        let chosen = self.take_step(window, &put, &gathered, &open, led.as_ref()).await?;
         self.note_loss(window)?;
 
         let blocks = DecidingBlocks::find(&mut self.ctx.clock, &self.ctx.schedule, window, &put).await?;
@@ -161,28 +180,32 @@ impl Validator {
     }
 
     /// Takes the step of the window: the leader decides and publishes, the others follow. Returns who
-    /// was aggregated.
+    /// was aggregated. `led` is who led when the put window opened, if that is known.
     async fn take_step(
         &mut self,
         window: Window,
         put: &PutWindow,
         gathered: &Gathered,
         open: &OpenWindow<'_>,
+        led: Option<&AccountId>,
     ) -> Result<BTreeSet<AccountId>, NodeError> {
-        let ctx = &mut self.ctx;
-        let leads = ctx.directory.leader().is_some_and(|n| n.hotkey == ctx.identity.account());
-        let mut record = node::fetch_round(&ctx.identity, &ctx.directory, window).await?;
+        // The record names what was gathered here, but for what only one of the two could fetch.
+        let here = Prefetched::default();
+        gathered.accepted().for_each(|(_, _, gradient, object)| {
+            here.keep(Payload { gradient: gradient.clone(), object: Some(object.clone()) });
+        });
         // What the leader has published stands, also if it was this validator, before it was interrupted.
-        if !leads || record.is_some() {
-            // The record names what was gathered here, but for what only one of the two could fetch.
-            let here = Prefetched::default();
-            gathered.accepted().for_each(|(_, _, payload, _)| here.add(payload.clone()));
-            ctx.follow_to(window, &here).await?;
-            if record.is_none() {
-                record = node::fetch_round(&ctx.identity, &ctx.directory, window).await?;
+        if self.ctx.follow_or_lead(window, &here).await? == Followed::Reached
+            || self.said_before(window, led, &here).await?
+        {
+            if let Some(named) = self.ctx.replica.taken(window) {
+                return Ok(named.clone());
             }
-            return Ok(record.into_iter().flat_map(|r| r.accepted).map(|a| a.hotkey).collect());
+            // A checkpoint that was newer was loaded on the way.
+            let record = node::fetch_round(&self.ctx.identity, &self.ctx.directory, window).await?;
+            return Ok(record.into_iter().flat_map(|record| record.accepted).map(|a| a.hotkey).collect());
         }
+        let ctx = &mut self.ctx;
         let chosen = open.choose(&self.state.gauntlet);
         let (record, payloads) = publish::round(ctx, &mut self.copies, window, gathered, &chosen).await?;
         let after_close_ms = node::now_ms().saturating_sub(put.last_accepted_ms());
@@ -198,6 +221,40 @@ impl Validator {
             node::publish_checkpoint(&ctx.identity, &ctx.replica).await?;
         }
         Ok(chosen)
+    }
+
+    /// Takes the step of a window as the validator said that led when its put window opened, if it was another: its word stands
+    /// where it can be read.
+    async fn said_before(
+        &mut self,
+        window: Window,
+        led: Option<&AccountId>,
+        here: &Prefetched,
+    ) -> Result<bool, NodeError> {
+        let Some(led) = led.filter(|led| **led != self.ctx.identity.account()) else { return Ok(false) };
+        // It decides when the put window closes, and needs no longer for it than that was open.
+        let until = Instant::now() + self.ctx.schedule.put_window;
+        loop {
+            let (identity, directory) = (&self.ctx.identity, &self.ctx.directory);
+            let result = match node::fetch_round_of(identity, directory, led, window).await {
+                Ok(Some(record)) => self.ctx.take_round(led, record, here).await.map(|()| true),
+                other => other.map(|_| false),
+            };
+            match result {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) if error.is_transient() => tracing::debug!(window, %error, "not read yet"),
+                Err(error) => {
+                    tracing::warn!(window, %error, "what the leader before said is not used");
+                    return Ok(false);
+                }
+            }
+            if Instant::now() >= until {
+                tracing::info!(window, hotkey = %led, "the leader before has said nothing; this validator decides");
+                return Ok(false);
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Measures peers in the order of the window's lottery, until the next window's uploads are due.

@@ -10,6 +10,7 @@ mod error;
 mod follow;
 pub mod gather;
 pub mod judge;
+mod mirrors;
 mod prefetch;
 mod publish;
 mod replay;
@@ -17,6 +18,7 @@ mod replica;
 pub mod salted_commits;
 mod scores;
 mod sources;
+mod start;
 mod view;
 pub mod window;
 
@@ -25,14 +27,16 @@ pub use clock::{Clock, now_ms};
 pub use directory::{BucketCache, Directory, Leader};
 pub use error::NodeError;
 pub use follow::{
-    FollowOutcome, count_accepted, fetch_manifest, fetch_round, fetch_start, fetch_start_of, follow,
-    follow_with, restore,
+    Applied, FollowOutcome, Following, count_accepted, fetch_manifest, fetch_round, fetch_round_of,
+    fetch_start, fetch_start_of, follow, follow_with, restore, take_round,
 };
-pub use prefetch::{Prefetch, Prefetched, likely};
+pub use mirrors::Mirrors;
+pub use prefetch::{Payload, Prefetch, Prefetched, likely};
 pub use publish::{publish_checkpoint, publish_document};
 pub use replay::{fetch_round_object, replay_before};
 pub use replica::Replica;
 pub use scores::{Scores, ScoresError, StateRecord};
+pub use start::{fetch_start_elsewhere, leader_at, publish_start};
 pub use view::View;
 
 use crate::{

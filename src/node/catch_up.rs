@@ -2,9 +2,9 @@
 
 use super::{
     NodeError,
-    sources::{Round, Sources},
+    sources::{Round, Said, Sources},
 };
-use crate::{round::RoundRecord, window::Window};
+use crate::window::Window;
 use futures::{Stream, StreamExt, TryStreamExt, future::ready, stream};
 use std::{
     pin::Pin,
@@ -22,10 +22,11 @@ const BYTES_AHEAD: usize = 1 << 30;
 
 /// The rounds from that of `first` to that of the window `last`, in order; ends before the first window that has no record.
 ///
-/// Nothing is asked ahead of a record that is not there yet: the first one is, and in the middle of a run so are the others.
+/// Of the windows from `deciding` on nobody but the leader is asked. Nothing is asked ahead of a record that is not there yet: the first one is, and in the middle of a run so are the others.
 pub(super) fn rounds(
     sources: Arc<Sources>,
-    first: RoundRecord,
+    first: Said,
+    deciding: Window,
     last: Window,
 ) -> impl Stream<Item = Result<Round, NodeError>> {
     let (least, most) = ROUNDS_AHEAD;
@@ -34,9 +35,9 @@ pub(super) fn rounds(
         let sources = sources.clone();
         let record = move |window| {
             let sources = sources.clone();
-            Task::spawn(async move { sources.record(window).await })
+            Task::spawn(async move { sources.record(window, window >= deciding).await })
         };
-        stream::iter(first.window + 1..=last).map(record).buffered(RECORDS_AHEAD)
+        stream::iter(first.record.window + 1..=last).map(record).buffered(RECORDS_AHEAD)
     };
     let records = stream::once(ready(Ok(Some(first)))).chain(others);
     let records = records.try_take_while(|record| ready(Ok(record.is_some())));

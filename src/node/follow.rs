@@ -1,8 +1,10 @@
 //! Catching up: from the newest checkpoint of the leader, then round by round.
 
 use super::{
-    Directory, Identity, Leader, NodeError, Prefetched, Replica, catch_up, publish::MODEL_FILE,
-    sources::Sources,
+    Directory, Identity, Leader, Mirrors, NodeError, Prefetched, Replica, catch_up,
+    prefetch::Payload,
+    publish::MODEL_FILE,
+    sources::{Round, Said, Sources},
 };
 use crate::{
     bucket::{BucketError, Store, keys::RunKeys},
@@ -11,6 +13,7 @@ use crate::{
     wallet::AccountId,
     window::Window,
 };
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::sync::Arc;
 
@@ -146,6 +149,31 @@ pub async fn fetch_round(
     document(store, &identity.keys().round(window), leader).await
 }
 
+/// What a validator of this run says of a window, if its bucket can be read and has a record of it.
+///
+/// # Errors
+/// What the bucket says; [`NodeError::OutOfOrder`] for a record of another run or window.
+pub async fn fetch_round_of(
+    identity: &Identity,
+    directory: &Directory,
+    validator: &AccountId,
+    window: Window,
+) -> Result<Option<RoundRecord>, NodeError> {
+    let ours = directory.run(validator) == Some(identity.manifest.hash().as_slice());
+    let Some(store) = directory.store(validator).filter(|_| ours) else { return Ok(None) };
+    let record: Option<RoundRecord> =
+        document(store.as_ref(), &identity.keys().round(window), validator).await?;
+    match record {
+        Some(record)
+            if record.run != identity.run()
+                || (record.netuid, record.window) != (identity.netuid, window) =>
+        {
+            Err(NodeError::OutOfOrder { window })
+        }
+        record => Ok(record),
+    }
+}
+
 /// Applies the leader's rounds up to and including `target`, as far as they are published.
 pub async fn follow(
     identity: &Identity,
@@ -153,43 +181,157 @@ pub async fn follow(
     replica: &mut Replica,
     target: Window,
 ) -> Result<FollowOutcome, NodeError> {
-    follow_with(identity, directory, replica, &Prefetched::default(), target).await
+    follow_with(identity, directory, replica, &Following::default(), target).await
 }
 
-/// [`follow`], without a download of what is here already. Where several rounds are behind, those ahead are fetched and decoded
-/// while one is applied.
+/// What following uses beside the model, and whom it tells.
+#[derive(Default)]
+pub struct Following<'a> {
+    /// What is here is not downloaded.
+    pub here: Prefetched,
+    /// Whose records can stand in for the leader's. The same one in every call of a process.
+    pub mirrors: Mirrors,
+    /// The first window that may be undecided still: of it and of later ones nobody but the leader is asked. By default the target.
+    pub deciding: Option<Window>,
+    /// Hears of each round after its step.
+    pub applied: Option<&'a (dyn Fn(Applied) + Send + Sync)>,
+}
+
+impl std::fmt::Debug for Following<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Following").field("here", &self.here.len()).finish_non_exhaustive()
+    }
+}
+
+/// A round that was applied.
+#[derive(Debug)]
+pub struct Applied {
+    /// Its record.
+    pub record: RoundRecord,
+    /// Who said so.
+    pub by: AccountId,
+    /// The objects of its pseudo-gradients, in the record's order; those that were decoded here alone are not among them.
+    pub objects: Vec<(AccountId, Bytes)>,
+}
+
+/// [`follow`] with help. Where several rounds are behind, those ahead are fetched and decoded while one is applied.
 ///
 /// # Errors
 /// [`NodeError::Missing`] where neither a peer nor a validator has what a record names: they publish their copies after the
-/// record, so a little later one of them may.
+/// record, so a little later one of them may. [`NodeError::Diverged`] where the model is not the run's.
 pub async fn follow_with(
     identity: &Identity,
     directory: &Directory,
     replica: &mut Replica,
-    here: &Prefetched,
+    following: &Following<'_>,
     target: Window,
 ) -> Result<FollowOutcome, NodeError> {
-    if replica.window >= target {
-        return Ok(FollowOutcome::Reached);
+    let deciding = following.deciding.unwrap_or(target).min(target);
+    while replica.window < target {
+        let sources = Arc::new(Sources::new(identity, directory, replica, following)?);
+        let window = replica.window + 1;
+        let Some(first) = sources.record(window, window >= deciding).await? else {
+            return match following.mirrors.stuck() {
+                Some(theirs) => Err(NodeError::Diverged { window, ours: replica.hash.clone(), theirs }),
+                None => Ok(FollowOutcome::Waiting(window)),
+            };
+        };
+        // Of a round that this model has no part in nothing need be fetched.
+        if !fits(replica, &sources, &first, following)? {
+            continue;
+        }
+        let mut rounds = std::pin::pin!(catch_up::rounds(sources.clone(), first, deciding, target));
+        loop {
+            let Some(Round { said, payloads }) = rounds.try_next().await? else {
+                let reached = replica.window == target;
+                let waiting = FollowOutcome::Waiting(replica.window + 1);
+                return Ok(if reached { FollowOutcome::Reached } else { waiting });
+            };
+            if !fits(replica, &sources, &said, following)? {
+                break;
+            }
+            if said.by != *sources.leader() {
+                following.mirrors.trust(&said.by);
+            }
+            take(replica, following, said, payloads)?;
+        }
     }
-    let sources = Arc::new(Sources::new(identity, directory, replica, here)?);
-    let Some(first) = sources.record(replica.window + 1).await? else {
-        return Ok(FollowOutcome::Waiting(replica.window + 1));
-    };
-    // Of a round that this model has no part in nothing need be fetched.
-    replica.check(&first)?;
-    let mut rounds = std::pin::pin!(catch_up::rounds(sources, first, target));
-    while let Some(round) = rounds.try_next().await? {
-        let (window, peers) = (round.record.window, round.payloads.len());
-        tokio::task::block_in_place(|| replica.apply(&round.record, &round.payloads))?;
-        here.forget(window);
-        tracing::info!(window, peers, model = &replica.hash[..12], "round applied");
+    Ok(FollowOutcome::Reached)
+}
+
+/// Takes the step of a record that this node, which leads, takes over from whoever led before.
+///
+/// # Errors
+/// Those of [`follow_with`]; then no step was taken.
+pub async fn take_round(
+    identity: &Identity,
+    directory: &Directory,
+    replica: &mut Replica,
+    following: &Following<'_>,
+    by: &AccountId,
+    record: RoundRecord,
+) -> Result<(), NodeError> {
+    replica.check(&record)?;
+    let sources = Sources::new(identity, directory, replica, following)?;
+    let Round { said, payloads } = sources.round(Said { record, by: by.clone() }).await?;
+    take(replica, following, said, payloads)
+}
+
+/// Whether a record comes next for this model; false for one of a mirror that does not, and is not asked again for now.
+fn fits(
+    replica: &Replica,
+    sources: &Sources,
+    said: &Said,
+    following: &Following<'_>,
+) -> Result<bool, NodeError> {
+    let (mirrors, led) = (&following.mirrors, said.by == *sources.leader());
+    match replica.check(&said.record) {
+        Ok(()) if led => {
+            mirrors.confirm();
+            Ok(true)
+        }
+        Ok(()) => Ok(true),
+        Err(error) if led => {
+            // What mirrors said since the leader's last record was not the run's; starting over may help.
+            let (window, trusting) = (said.record.window, mirrors.trusting());
+            mirrors.contradict();
+            Err(match error {
+                NodeError::OutOfOrder { .. } if trusting => NodeError::Diverged {
+                    window,
+                    ours: replica.hash.clone(),
+                    theirs: said.record.model.clone(),
+                },
+                error => error,
+            })
+        }
+        Err(error) => {
+            tracing::warn!(hotkey = %said.by, %error, "a validator's record is not used");
+            mirrors.pass_over(&said.by, &said.record.model);
+            Ok(false)
+        }
     }
-    Ok(if replica.window == target {
-        FollowOutcome::Reached
-    } else {
-        FollowOutcome::Waiting(replica.window + 1)
-    })
+}
+
+/// Takes the step of a round that fits, and tells of it.
+fn take(
+    replica: &mut Replica,
+    following: &Following<'_>,
+    Said { record, by }: Said,
+    payloads: Vec<Payload>,
+) -> Result<(), NodeError> {
+    let (window, peers) = (record.window, payloads.len());
+    let gradients: Vec<_> = payloads.iter().map(|payload| payload.gradient.clone()).collect();
+    tokio::task::block_in_place(|| replica.apply(&record, &gradients))?;
+    following.here.forget(window);
+    tracing::info!(window, peers, model = &replica.hash[..12], "round applied");
+    if let Some(applied) = following.applied {
+        let owned = record.accepted.iter().zip(payloads);
+        let objects =
+            owned.filter_map(|(accepted, payload)| Some((accepted.hotkey.clone(), payload.object?)));
+        let objects = objects.collect();
+        applied(Applied { record, by, objects });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

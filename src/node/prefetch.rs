@@ -11,6 +11,7 @@ use crate::{
     wallet::{AccountId, verify},
     window::{PutWindow, Window},
 };
+use bytes::Bytes;
 use futures::{StreamExt, stream};
 use std::{
     collections::BTreeMap,
@@ -28,24 +29,38 @@ const AFTERWARDS_MS: u64 = 5_000;
 /// Pseudo-gradients that are here, by content digest. The digest decides whether one is used, so whatever was fetched early can
 /// do no harm. Clones are the same store.
 #[derive(Debug, Clone, Default)]
-pub struct Prefetched(Arc<Mutex<BTreeMap<String, Arc<PseudoGradient>>>>);
+pub struct Prefetched(Arc<Mutex<BTreeMap<String, Payload>>>);
+
+/// A pseudo-gradient, and where somebody wants to pass it on the object that it came in.
+#[derive(Debug, Clone)]
+pub struct Payload {
+    /// What it says.
+    pub gradient: Arc<PseudoGradient>,
+    /// The object.
+    pub object: Option<Bytes>,
+}
 
 impl Prefetched {
     /// Keeps one that was decoded for the run.
-    pub fn add(&self, payload: Arc<PseudoGradient>) {
+    pub fn add(&self, gradient: Arc<PseudoGradient>) {
+        self.keep(Payload { gradient, object: None });
+    }
+
+    /// The same with the object that it came in.
+    pub fn keep(&self, payload: Payload) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(hex::encode(payload.digest), payload);
+        all.insert(hex::encode(payload.gradient.digest), payload);
     }
 
     /// The one that a record names; the digest covers who sent it for which window.
-    pub fn get(&self, accepted: &Accepted) -> Option<Arc<PseudoGradient>> {
+    pub fn get(&self, accepted: &Accepted) -> Option<Payload> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&accepted.digest).cloned()
     }
 
     /// Forgets those of a window that was applied, and of earlier ones.
     pub fn forget(&self, window: Window) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, payload| payload.header.window > window);
+        all.retain(|_, payload| payload.gradient.header.window > window);
     }
 
     /// How many there are.

@@ -1,7 +1,7 @@
 //! The model as it was before a window, for those who look back.
 
 use super::{
-    Directory, FollowOutcome, Identity, Leader, NodeError, Prefetched, Replica, fetch_round, follow,
+    Directory, FollowOutcome, Following, Identity, Leader, NodeError, Replica, fetch_round, follow,
     publish::MODEL_FILE, sources::Sources,
 };
 use crate::{
@@ -107,6 +107,6 @@ pub async fn fetch_round_object(
     window: Window,
     accepted: &Accepted,
 ) -> Result<PseudoGradient, NodeError> {
-    let sources = Sources::new(identity, directory, replica, &Prefetched::default())?;
-    sources.payload(window, accepted).await
+    let sources = Sources::new(identity, directory, replica, &Following::default())?;
+    Ok(sources.payload(window, accepted).await?.0)
 }

@@ -32,6 +32,8 @@ pub struct Replica {
     pub hash: String,
     /// Whose pseudo-gradients the last step was made of; empty before the first step of this process.
     pub members: BTreeSet<AccountId>,
+    /// The window of the last record that was applied, and whom it named.
+    taken: Option<(Window, BTreeSet<AccountId>)>,
     layout: Arc<Layout>,
     manifest: Manifest,
 }
@@ -48,7 +50,7 @@ impl Replica {
         let hash = hex::encode(model.hash());
         let window = start_window.saturating_sub(1);
         let (members, manifest) = (BTreeSet::new(), manifest.clone());
-        Ok(Self { model, window, round: 0, hash, members, layout: Arc::new(layout), manifest })
+        Ok(Self { model, window, round: 0, hash, members, taken: None, layout: Arc::new(layout), manifest })
     }
 
     /// How this model's pseudo-gradients are laid out.
@@ -130,16 +132,23 @@ impl Replica {
     /// Takes the step of a record with its pseudo-gradients, in the record's order.
     pub fn apply(&mut self, record: &RoundRecord, payloads: &[Arc<PseudoGradient>]) -> Result<(), NodeError> {
         self.check(record)?;
+        let named: BTreeSet<_> = record.accepted.iter().map(|accepted| accepted.hotkey.clone()).collect();
         if !payloads.is_empty() {
             let tensors: Vec<_> = payloads.iter().map(|p| p.tensors.as_slice()).collect();
             let rule = self.manifest.outer.rule;
             aggregate::step(rule, &tensors, &self.layout, self.model.parameters(), self.next_step())?;
             self.round += 1;
-            self.members = record.accepted.iter().map(|accepted| accepted.hotkey.clone()).collect();
+            self.members = named.clone();
             self.hash = hex::encode(self.model.hash());
         }
         self.window = record.window;
+        self.taken = Some((record.window, named));
         Ok(())
+    }
+
+    /// Whom the record of a window named, if that window's was the last to be applied.
+    pub fn taken(&self, window: Window) -> Option<&BTreeSet<AccountId>> {
+        self.taken.as_ref().filter(|(last, _)| *last == window).map(|(_, named)| named)
     }
 
     /// What the node publishes of its state.

@@ -307,7 +307,7 @@ async fn what_a_record_may_name_is_fetched_once_it_is_there() {
         hotkey: subnet.peers[0].account(),
         digest: hex::encode(digest),
     };
-    assert_eq!(*here.get(&accepted(payload.digest)).unwrap(), payload);
+    assert_eq!(*here.get(&accepted(payload.digest)).unwrap().gradient, payload);
     assert!(here.get(&accepted([0; 32])).is_none(), "the digest decides");
     here.forget(WINDOW - 1);
     assert_eq!(here.len(), 1);
