@@ -15,7 +15,7 @@ mod plan;
 mod processes;
 mod watch;
 
-use plan::{Plan, Saboteurs};
+use plan::{Late, Plan, Saboteurs};
 use processes::Processes;
 
 /// Flags of `templar localnet`.
@@ -41,6 +41,12 @@ pub struct Args {
     /// other data than its own. `none` for no saboteur.
     #[arg(long = "saboteur", value_name = "KIND:N", default_value = "noise:1")]
     pub saboteurs: Vec<Saboteurs>,
+    /// Honest miners that join when so many windows are over: from the newest checkpoint, or with `:start` by replaying the run.
+    #[arg(long = "late", value_name = "N:WINDOW[:start]", hide = true)]
+    pub late: Vec<Late>,
+    /// When so many windows are over, the first validator ends for good, and the second has the highest stake from then on.
+    #[arg(long, value_name = "WINDOW", hide = true)]
+    pub replace_leader: Option<u64>,
     /// Text to train on: files or folders. By default the sources of some of this
     /// program's dependencies, the same on every machine.
     #[arg(long, value_name = "PATH")]
@@ -141,7 +147,7 @@ async fn play(args: &Args, plan: &Plan, processes: &mut Processes) -> Result<Rep
     let alice = Keypair::from_uri("//Alice")?;
     chain::set_up(&client, plan, &alice, |what| progress.stage(what)).await?;
     progress.stage("starting the neurons");
-    processes.start_neurons(plan)?;
+    processes.start_neurons(plan, 0)?;
     watch::until_the_end(&client, plan, processes, &progress).await?;
     progress.stage("waiting for the chain to pay for the last weights");
     chain::next_epoch(&client, plan, Duration::from_secs(60)).await?;

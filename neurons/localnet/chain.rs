@@ -1,6 +1,6 @@
 //! Makes the subnet that a localnet lives on: parameters, registrations, stake.
 
-use super::plan::{Kind, Plan};
+use super::plan::{Kind, Neuron, Plan};
 use std::time::Duration;
 use templar::{
     chain::{AdminCall, Chain, ChainError, RAO_PER_TAO, SubtensorClient},
@@ -57,6 +57,12 @@ pub async fn set_up(
     // Without one the validator says itself what it waits for.
     tokio::time::timeout(PATIENCE, permit).await.unwrap_or(Ok(()))?;
     chain.set_block_time(Duration::from_millis(plan.block_ms)).await
+}
+
+/// Gives a neuron more stake than any other has.
+pub async fn lead(chain: &SubtensorClient, plan: &Plan, neuron: &Neuron) -> Result<(), ChainError> {
+    let stake = 10_000 * RAO_PER_TAO;
+    chain.add_stake(plan.netuid, &neuron.account(), stake, &plan.coldkey).await.map(drop)
 }
 
 /// Waits until an epoch has run that began after now, so that the newest weights have been paid for.

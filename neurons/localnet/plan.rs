@@ -47,6 +47,34 @@ impl FromStr for Saboteurs {
     }
 }
 
+/// Miners that join later, as `--late N:WINDOW[:start]` gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Late {
+    count: u16,
+    join: Join,
+}
+
+/// When and how a miner joins a run that goes on already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Join {
+    /// Windows that are over by then.
+    pub after: u64,
+    /// Whether it replays the whole run, rather than load a checkpoint.
+    pub from_start: bool,
+}
+
+impl FromStr for Late {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not like 2:5 or 2:5:start");
+        let (rest, from_start) = text.strip_suffix(":start").map_or((text, false), |rest| (rest, true));
+        let (count, after) = rest.split_once(':').ok_or_else(wrong)?;
+        let after = after.parse().map_err(|_| wrong())?;
+        Ok(Self { count: count.parse().map_err(|_| wrong())?, join: Join { after, from_start } })
+    }
+}
+
 /// What a neuron of the localnet does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -74,6 +102,8 @@ pub struct Neuron {
     pub kind: Kind,
     pub hotkey: Keypair,
     pub bucket: BucketKeys,
+    /// Where it is not there from the beginning on.
+    pub join: Option<Join>,
 }
 
 impl Neuron {
@@ -97,6 +127,8 @@ pub struct Plan {
     /// The coldkey that owns every neuron.
     pub coldkey: Keypair,
     pub manifest: ManifestFile,
+    /// Windows that are over when the second validator takes over from the first.
+    pub replace_leader: Option<u64>,
 }
 
 /// The coldkey's name in the localnet's wallets folder.
@@ -121,22 +153,27 @@ impl Plan {
         let wallets = dir.join("wallets");
         let coldkey = make_key(&wallets, None)?;
 
-        let mut kinds: Vec<(Kind, u16)> =
-            vec![(Kind::Validator, args.validators), (Kind::Honest, args.miners)];
+        if args.replace_leader.is_some() && args.validators < 2 {
+            return Err(Failure::new(Exit::Usage, "there is no second validator to lead on")
+                .hint("add `--validators 2`"));
+        }
+        let mut kinds: Vec<(Kind, u16, Option<Join>)> =
+            vec![(Kind::Validator, args.validators, None), (Kind::Honest, args.miners, None)];
+        kinds.extend(args.late.iter().map(|late| (Kind::Honest, late.count, Some(late.join))));
         for saboteurs in &args.saboteurs {
             if let Saboteurs::Some(kind, count) = saboteurs {
-                kinds.push((Kind::Saboteur(*kind), *count));
+                kinds.push((Kind::Saboteur(*kind), *count, None));
             }
         }
         let mut neurons: Vec<Neuron> = Vec::new();
-        for (kind, count) in kinds {
+        for (kind, count, join) in kinds {
             let label = if kind == Kind::Honest { "miner" } else { kind.name() };
             for _ in 0..count {
                 let number = neurons.iter().filter(|n| n.kind == kind).count() + 1;
                 let name = format!("{label}-{number}");
                 let hotkey = make_key(&wallets, Some(&name))?;
                 let bucket = BucketKeys::generate()?;
-                neurons.push(Neuron { name, kind, hotkey, bucket });
+                neurons.push(Neuron { name, kind, hotkey, bucket, join });
             }
         }
 
@@ -183,6 +220,7 @@ impl Plan {
             neurons,
             coldkey,
             manifest,
+            replace_leader: args.replace_leader,
             dir,
         })
     }
@@ -225,9 +263,9 @@ impl Plan {
         keys
     }
 
-    /// The neuron that leads.
+    /// The neuron that leads, in the end.
     pub fn leader(&self) -> &Neuron {
-        &self.neurons[0]
+        &self.neurons[usize::from(self.replace_leader.is_some())]
     }
 }
 

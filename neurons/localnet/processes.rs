@@ -120,9 +120,23 @@ impl Processes {
         self.listening("storage", plan.storage_port).await
     }
 
-    /// Starts every neuron.
-    pub fn start_neurons(&mut self, plan: &Plan) -> Result<(), Failure> {
-        plan.neurons.iter().try_for_each(|neuron| self.start_neuron(plan, neuron))
+    /// Starts every neuron that is there when so many windows are over, and does not run yet.
+    pub fn start_neurons(&mut self, plan: &Plan, done: u64) -> Result<(), Failure> {
+        let due = |neuron: &&Neuron| neuron.join.is_none_or(|join| join.after <= done);
+        for neuron in plan.neurons.iter().filter(due) {
+            if !self.tasks.contains_key(&neuron.name) {
+                self.start_neuron(plan, neuron)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a process for good, without a word.
+    pub fn end(&mut self, name: &str) {
+        // The process is killed when its keeper is gone.
+        if let Some((keeper, _)) = self.tasks.get(name) {
+            keeper.abort();
+        }
     }
 
     fn start_neuron(&mut self, plan: &Plan, neuron: &Neuron) -> Result<(), Failure> {
@@ -141,6 +155,9 @@ impl Processes {
         match neuron.kind {
             Kind::Validator => arguments.push(format!("--run={}", plan.dir.join("manifest.toml").display())),
             Kind::Saboteur(_) => arguments.push(format!("--sabotage={}", neuron.kind.name())),
+            Kind::Honest if neuron.join.is_some_and(|join| join.from_start) => {
+                arguments.push("--from-start".to_owned());
+            }
             Kind::Honest => {}
         }
         let environment = plan.own_bucket(neuron)?.to_env().to_vec();
@@ -190,7 +207,10 @@ impl Processes {
 
     /// How a process fares.
     pub fn fate(&self, name: &str) -> Fate {
-        self.tasks.get(name).map_or(Fate::Finished, |(_, fate)| fate.borrow().clone())
+        let Some((keeper, fate)) = self.tasks.get(name) else { return Fate::Finished };
+        let fate = fate.borrow().clone();
+        // One whose keeper is gone was ended.
+        if fate == Fate::Running && keeper.is_finished() { Fate::Finished } else { fate }
     }
 
     /// The log of a process.

@@ -10,7 +10,11 @@ use crate::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
-use templar::{bucket::keys::RunKeys, chain::Chain, window::Window};
+use templar::{
+    bucket::keys::RunKeys,
+    chain::{Chain, SubtensorClient},
+    window::Window,
+};
 
 /// Longest progress object that is read, in bytes.
 const MAX_PROGRESS_BYTES: u64 = 4 << 20;
@@ -63,9 +67,9 @@ impl Progress {
 
 /// Returns when every neuron has ended by itself; fails when one cannot, or when the run stands still.
 pub async fn until_the_end(
-    chain: &dyn Chain,
+    chain: &SubtensorClient,
     plan: &Plan,
-    processes: &Processes,
+    processes: &mut Processes,
     progress: &Progress,
 ) -> Result<(), Failure> {
     let manifest = &plan.manifest.parsed;
@@ -74,6 +78,7 @@ pub async fn until_the_end(
     let mut seen: Option<(Window, Option<u16>)> = None;
     let mut moved = Instant::now();
     let leader = plan.bucket(plan.leader())?;
+    let mut replace_leader = plan.replace_leader;
     loop {
         if let Ok(object) =
             leader.get(&RunKeys::new(plan.manifest.run_id()).progress(), MAX_PROGRESS_BYTES).await
@@ -87,6 +92,11 @@ pub async fn until_the_end(
             if progress.terminal || fresh_window {
                 let block = chain.head().await.map(|h| h.number).unwrap_or_default();
                 progress.window(done, manifest.schedule.windows, describe(&published, block));
+            }
+            processes.start_neurons(plan, done)?;
+            if replace_leader.take_if(|at| *at <= done).is_some() {
+                processes.end(&plan.neurons[0].name);
+                super::chain::lead(chain, plan, plan.leader()).await?;
             }
         }
         for name in ["chain", "storage"] {

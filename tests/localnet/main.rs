@@ -8,6 +8,7 @@
 )]
 
 mod audit;
+mod catch_up;
 mod network;
 #[path = "../support.rs"]
 mod support;

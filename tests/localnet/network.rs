@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Runs a localnet and calls `at_window` with each window that is over, counted from 1.
-fn localnet(dir: &Path, arguments: &[&str], mut at_window: impl FnMut(u64)) -> Value {
+pub fn localnet(dir: &Path, arguments: &[&str], mut at_window: impl FnMut(u64)) -> Value {
     let _network = crate::one_network();
     let mut child = Command::new(env!("CARGO_BIN_EXE_templar"))
         .arg("localnet")
@@ -45,7 +45,7 @@ fn localnet(dir: &Path, arguments: &[&str], mut at_window: impl FnMut(u64)) -> V
 }
 
 /// Kills a process of the localnet, as the kernel would: no time to say goodbye.
-fn kill(dir: &Path, name: &str) {
+pub fn kill(dir: &Path, name: &str) {
     let text = std::fs::read(dir.join("processes.json")).unwrap();
     let processes: Value = serde_json::from_slice(&text).unwrap();
     let pid = processes[name].as_u64().unwrap().to_string();
