@@ -1,6 +1,6 @@
 //! Object storage: where pseudo-gradients, round records, checkpoints and score logs are published.
 //!
-//! [`Store`] is the door: one bucket, five operations, bounded reads. [`S3Store`] speaks to Cloudflare R2
+//! [`Store`] is the door: one bucket, a few operations, bounded reads. [`S3Store`] speaks to Cloudflare R2
 //! and any other S3, [`MemoryStore`] is for tests and simulations, and [`server`] is an S3 server inside
 //! this program. [`conformance`] holds what is true of all of them.
 //!
@@ -30,6 +30,10 @@ pub use s3::{Connections, S3Options, S3Store};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 
 /// What a store says about an object without sending it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +66,20 @@ pub struct Object {
     pub info: ObjectInfo,
 }
 
+/// An object that is read piece by piece, so that it need not be in memory.
+pub struct Pieces {
+    /// What the store said about it before its content.
+    pub info: ObjectInfo,
+    /// The content in order, not more than was allowed. It ends without an error where it is as long as the store said.
+    pub content: BoxStream<'static, Result<Bytes, BucketError>>,
+}
+
+impl std::fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pieces").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
 /// One bucket.
 ///
 /// Every implementation passes [`conformance::check`]. Keys follow [`check_key`]; no key may be the parent of
@@ -82,6 +100,13 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// An object that the store itself calls larger is refused before its content is read
     /// ([`BucketError::TooLarge`]); one that turns out larger than the store said is cut off there.
     async fn get(&self, key: &str, max_bytes: u64) -> Result<Object, BucketError>;
+
+    /// As [`Self::get`], for an object that is too large to be held in memory. What breaks off is not tried again: the caller has
+    /// seen the first half.
+    async fn read(&self, key: &str, max_bytes: u64) -> Result<Pieces, BucketError> {
+        let Object { bytes, info } = self.get(key, max_bytes).await?;
+        Ok(Pieces { info, content: stream::once(async { Ok(bytes) }).boxed() })
+    }
 
     /// Keys that start with `prefix` and come after `after` (empty: from the start), in ascending order
     /// of their bytes, `limit` at most.

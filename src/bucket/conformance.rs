@@ -4,6 +4,7 @@
 
 use super::{BucketError, Clock, MAX_KEY_BYTES, Store};
 use bytes::Bytes;
+use futures::TryStreamExt;
 use std::sync::Arc;
 
 /// A promise of [`Store`] that a backend does not keep.
@@ -31,6 +32,7 @@ pub async fn check(store: Arc<dyn Store>, clock: &Clock) -> Result<(), Violation
     round_trip(&*store, clock).await?;
     replacement(&*store).await?;
     bounds(&*store).await?;
+    pieces(&*store).await?;
     listing(&*store).await?;
     deletion(&*store).await?;
     names(&*store).await?;
@@ -92,6 +94,22 @@ async fn bounds(store: &dyn Store) -> Result<(), Violation> {
     let refused = store.get("c/bounded", 999).await;
     let right = matches!(&refused, Err(BucketError::TooLarge { size: 1000, limit: 999, exact: true, .. }));
     hold(promise, right, &refused)
+}
+
+async fn pieces(store: &dyn Store) -> Result<(), Violation> {
+    let promise = "an object that is read in pieces is the same object, within the same bounds";
+    let content = Bytes::from_iter((0..3_000_000u32).map(|i| (i * 37 % 253) as u8));
+    works(promise, store.put("c/pieces", content.clone()).await)?;
+    let read = works(promise, store.read("c/pieces", 3_000_000).await)?;
+    hold(promise, read.info.size == 3_000_000, &read.info)?;
+    let whole: Result<Vec<Bytes>, BucketError> = read.content.try_collect().await;
+    let whole = works(promise, whole)?.concat();
+    hold(promise, whole == content, &whole.len())?;
+    let refused = store.read("c/pieces", 2_999_999).await;
+    let right = matches!(&refused, Err(BucketError::TooLarge { size: 3_000_000, exact: true, .. }));
+    hold(promise, right, &refused)?;
+    let missing = store.read("c/nothing", 1).await;
+    hold(promise, matches!(missing, Err(BucketError::NotFound { .. })), &missing)
 }
 
 async fn listing(store: &dyn Store) -> Result<(), Violation> {

@@ -1,6 +1,9 @@
+mod body;
 mod failure;
 
-use super::{BucketError, Endpoint, Object, ObjectInfo, ReadCredential, Store, WriteCredential, check_key};
+use super::{
+    BucketError, Endpoint, Object, ObjectInfo, Pieces, ReadCredential, Store, WriteCredential, check_key,
+};
 use async_trait::async_trait;
 use aws_sdk_s3::{
     Client,
@@ -12,10 +15,11 @@ use aws_sdk_s3::{
     types::{CompletedMultipartUpload, CompletedPart},
 };
 use aws_smithy_http_client::tls;
+use body::Body;
 use bytes::{Bytes, BytesMut};
 use failure::{At, classify};
+use futures::{StreamExt, stream};
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
 
 /// How patient an [`S3Store`] is. Clones share their connections and TLS settings: make one for the
 /// program and clone it for every peer's bucket.
@@ -199,57 +203,34 @@ impl S3Store {
             .map_err(|e| classify(at, e))
     }
 
-    /// One request for an object and its content.
-    async fn get_once(&self, key: &str, max_bytes: u64) -> Result<Object, BucketError> {
+    /// One request for an object, whose content is yet to be read.
+    async fn open(&self, key: &str, max_bytes: u64) -> Result<(ObjectInfo, Body), BucketError> {
         let at = self.at("read", key, max_bytes);
         let sent = self.client.get_object().bucket(&self.bucket).key(key).send().await;
         let answer = sent.map_err(|e| classify(&at, e))?;
         // A proxy may have taken the length away; then only the reading tells.
         let stated = answer.content_length;
-        let mut info = info(&at, stated.or(Some(0)), answer.last_modified, answer.e_tag)?;
+        let info = info(&at, stated.or(Some(0)), answer.last_modified, answer.e_tag)?;
         if info.size > max_bytes {
             // The body is dropped unread, and the connection with it.
             let (key, size, limit) = (key.to_owned(), info.size, max_bytes);
             return Err(BucketError::TooLarge { key, size, limit, exact: true });
         }
-        let expected = if stated.is_some() { info.size } else { max_bytes };
-        let bytes = self.read_body(&at, answer.body, expected, max_bytes).await?;
-        let size = bytes.len() as u64;
-        if stated.is_some() && size != info.size {
-            return Err(at.bad_answer(&format!("{size} bytes of {}", info.size)));
-        }
-        info.size = size;
-        Ok(Object { bytes, info })
+        let stated = stated.map(|_| info.size);
+        let body = Body::new(self.clone(), key, answer.body, stated, max_bytes);
+        Ok((info, body))
     }
 
-    /// Reads no more than `max_bytes`, and no longer than the slowest accepted transfer of `expected` takes:
-    /// a server that trickles is cut off too.
-    async fn read_body(
-        &self,
-        at: &At<'_>,
-        mut body: ByteStream,
-        expected: u64,
-        max_bytes: u64,
-    ) -> Result<Bytes, BucketError> {
-        let allowed = self.options.time_for(expected);
-        let deadline = Instant::now() + allowed;
+    /// One request for an object and its content.
+    async fn get_once(&self, key: &str, max_bytes: u64) -> Result<Object, BucketError> {
+        let (mut info, mut body) = self.open(key, max_bytes).await?;
         // What is stated is believed for the first allocation only as far as a mebibyte.
-        let mut bytes = BytesMut::with_capacity(expected.min(1 << 20) as usize);
-        loop {
-            let wait = deadline.saturating_duration_since(Instant::now()).min(self.options.request_timeout);
-            let chunk = match timeout(wait, body.next()).await {
-                Err(_) => return Err(at.timed_out(allowed)),
-                Ok(None) => return Ok(bytes.freeze()),
-                Ok(Some(Err(e))) => return Err(at.unreachable(Box::new(e))),
-                Ok(Some(Ok(chunk))) => chunk,
-            };
-            let total = bytes.len() as u64 + chunk.len() as u64;
-            if total > max_bytes {
-                let (key, limit) = (at.key.to_owned(), max_bytes);
-                return Err(BucketError::TooLarge { key, size: total, limit, exact: false });
-            }
-            bytes.extend_from_slice(&chunk);
+        let mut bytes = BytesMut::with_capacity(info.size.min(1 << 20) as usize);
+        while let Some(piece) = body.piece().await? {
+            bytes.extend_from_slice(&piece);
         }
+        info.size = bytes.len() as u64;
+        Ok(Object { bytes: bytes.freeze(), info })
     }
 }
 
@@ -318,6 +299,13 @@ impl Store for S3Store {
                 other => return other,
             }
         }
+    }
+
+    async fn read(&self, key: &str, max_bytes: u64) -> Result<Pieces, BucketError> {
+        check_key(key)?;
+        let (info, body) = self.open(key, max_bytes).await?;
+        let next = async |mut body: Body| Ok(body.piece().await?.map(|piece| (piece, body)));
+        Ok(Pieces { info, content: stream::try_unfold(body, next).boxed() })
     }
 
     async fn list_after(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<String>, BucketError> {
