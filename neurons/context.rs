@@ -11,6 +11,7 @@ use tch::{Device, Tensor};
 use templar::{
     bucket::{OwnBucket, S3Options, S3Store, Store},
     chain::Chain,
+    checkpoint::{Form, Shelf},
     data::{Corpus, Sequences, default_sources},
     device,
     gradient::Header,
@@ -89,6 +90,8 @@ pub struct NodeContext {
     /// Hears of each round that this node follows.
     pub applied: Option<Box<dyn Fn(Applied) + Send + Sync>>,
     mirrors: Mirrors,
+    /// The checkpoints that a validator wrote itself.
+    pub shelf: Option<Shelf>,
     directory_read: Instant,
     /// The sync record that is being published.
     sync: Option<JoinHandle<()>>,
@@ -178,6 +181,8 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<NodeContext, Failure
     let clock = Clock::start(identity.chain.clone(), schedule).await?;
     let start = begin::begin(&identity, role, &clock, &mut buckets, &mut directory).await?;
     let replica = Replica::initial(&identity.manifest.parsed, start.start_window, device)?;
+    let shelf = || Shelf::open(dir.join("checkpoints"), Form::new(&identity.manifest.parsed));
+    let shelf = (role == Role::Validator).then(shelf).transpose().map_err(NodeError::from)?;
     let mut ctx = NodeContext {
         identity,
         clock,
@@ -192,10 +197,17 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<NodeContext, Failure
         from_start: args.from_start,
         applied: None,
         mirrors: Mirrors::default(),
+        shelf,
         directory_read: Instant::now(),
         sync: None,
     };
-    ctx.restore().await?;
+    while let Err(error) = ctx.restore(true).await {
+        match error.is_transient() {
+            true => pause(&error).await,
+            false => return Err(error.into()),
+        }
+        ctx.refresh().await;
+    }
     Ok(ctx)
 }
 
@@ -276,12 +288,15 @@ impl NodeContext {
         }
     }
 
-    /// Loads the leader's newest checkpoint, unless the run is to be replayed.
-    pub async fn restore(&mut self) -> Result<(), NodeError> {
+    /// Loads the newest checkpoint, unless the run is to be replayed: with `own` one that this node wrote itself, if there is none
+    /// newer.
+    pub async fn restore(&mut self, own: bool) -> Result<(), NodeError> {
         if self.from_start {
             return Ok(());
         }
-        node::restore(&self.identity, &self.directory, &mut self.replica).await
+        let shelf = self.shelf.as_ref().filter(|_| own);
+        let incoming = self.dir.join("incoming");
+        node::restore(&self.identity, &self.directory, &mut self.replica, shelf, &incoming).await
     }
 
     /// Says in the node's bucket where its model stands; nothing waits for it, and a failure costs nothing but the news.

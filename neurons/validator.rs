@@ -10,6 +10,7 @@ use std::{
 };
 use templar::{
     chain::{RevealState, WeightsRequest},
+    checkpoint::{Desk, Thinning, Writer},
     gauntlet::Evidence,
     node::{
         self, FollowOutcome, NodeError, Payload, Prefetched,
@@ -64,6 +65,9 @@ struct Validator {
     judge: Judge,
     copies: Copies,
     mirror: Mirror,
+    /// Writes and publishes checkpoints beside everything else.
+    checkpoints: Option<Writer>,
+    thinning: Thinning,
 }
 
 impl Validator {
@@ -75,7 +79,18 @@ impl Validator {
         copies.publish(&ctx.identity.bucket);
         let mirror = Mirror::open(&ctx.identity, ctx.dir.join("mirror"))?;
         ctx.applied = Some(mirror.listener(&ctx.identity));
-        Ok(Self { ctx, state, judge, copies, mirror })
+        let identity = &ctx.identity;
+        let every = identity.manifest.parsed.checkpoint.every_windows;
+        let thinning = Thinning { start: ctx.start.start_window, every };
+        let desk = |shelf| Desk {
+            shelf,
+            bucket: identity.bucket.clone(),
+            keys: identity.keys(),
+            hotkey: identity.hotkey.clone(),
+            thinning,
+        };
+        let checkpoints = ctx.shelf.clone().map(|shelf| Writer::start(desk(shelf)));
+        Ok(Self { ctx, state, judge, copies, mirror, checkpoints, thinning })
     }
 
     async fn judge_windows(mut self) -> Result<(), NodeError> {
@@ -104,6 +119,9 @@ impl Validator {
             }
         }
         self.copies.done().await;
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.done().await;
+        }
         self.ctx.settled().await;
         self.ctx.applied = None;
         self.mirror.done().await;
@@ -157,6 +175,7 @@ impl Validator {
             OpenWindow::new(&self.ctx.view(), window, &gathered, opening_hash)
         });
         let chosen = self.take_step(window, &put, &gathered, &open, led.as_ref()).await?;
+        self.write_checkpoint();
         self.note_loss(window)?;
 
         let blocks = DecidingBlocks::find(&mut self.ctx.clock, &self.ctx.schedule, window, &put).await?;
@@ -216,10 +235,6 @@ impl Validator {
         let seconds = started.elapsed().as_secs_f64();
         tracing::info!(window, peers, seconds, phase = "aggregate", "round applied");
         ctx.publish_sync().await;
-        let every = ctx.identity.manifest.parsed.checkpoint.every_windows;
-        if (window + 1 - ctx.start.start_window).is_multiple_of(every) {
-            node::publish_checkpoint(&ctx.identity, &ctx.replica).await?;
-        }
         Ok(chosen)
     }
 
@@ -254,6 +269,17 @@ impl Validator {
                 return Ok(false);
             }
             tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Begins to write a checkpoint of the model after the step, where one is due. Every validator does: what the leader has, others
+    /// have too.
+    fn write_checkpoint(&mut self) {
+        let Self { ctx, checkpoints, thinning, .. } = self;
+        if let Some(checkpoints) = checkpoints
+            && thinning.number(ctx.replica.window).is_some()
+        {
+            checkpoints.write(node::stand(&ctx.identity, &ctx.replica), ctx.replica.lend());
         }
     }
 

@@ -222,8 +222,15 @@ fn cosine_schedule(at: u64, warmup: u64, decay: u64, floor: f64) -> f64 {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointConfig {
-    /// Windows between two checkpoints of the leader.
+    /// Windows between two checkpoints.
     pub every_windows: u64,
+    /// The most bytes of weights in one file of a checkpoint; a tensor that is larger has a file of its own. 256 MiB unless given.
+    #[serde(default = "default_shard_bytes")]
+    pub shard_bytes: u64,
+}
+
+fn default_shard_bytes() -> u64 {
+    256 << 20
 }
 
 /// Why a manifest cannot be used.
@@ -378,6 +385,12 @@ impl Manifest {
             (self.gauntlet.windows_per_weights > 0, "gauntlet.windows_per_weights", "must be at least 1"),
             (self.gauntlet.tables_hold(), "gauntlet", "has a table with a value out of bounds"),
             (self.checkpoint.every_windows > 0, "checkpoint.every_windows", "must be at least 1"),
+            (
+                // What is larger goes up in parts, and has no tag that says what arrived.
+                (1..=1 << 30).contains(&self.checkpoint.shard_bytes),
+                "checkpoint.shard_bytes",
+                "must be between 1 and 1073741824",
+            ),
         ];
         let inner = self.train.inner.iter().flat_map(InnerConfig::rules);
         match inner.chain(rules).find(|(holds, _, _)| !holds) {

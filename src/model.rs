@@ -11,14 +11,16 @@ pub mod generate;
 mod hash;
 pub mod hugging_face;
 mod initial;
+mod lent;
 pub mod likelihood;
 mod memory;
 mod shapes;
 
 pub use files::ModelError;
-pub(crate) use files::{read_metadata, read_tensors, write_tensors};
+pub(crate) use files::{header, read_metadata, read_tensors, write_tensors, write_tensors_shown};
 pub(crate) use hash::ModelHasher;
 pub use initial::initial_values;
+pub use lent::{Lender, Lent};
 pub(crate) use memory::{floats_in_place, floats_in_place_mut, made, with_bytes, with_floats};
 pub use shapes::{parameter_count, parameter_shapes};
 
@@ -30,7 +32,10 @@ use crate::{
 use forward::Rope;
 use rayon::prelude::*;
 use sp_core::crypto::AccountId32;
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 use tch::{Device, Kind, Tensor};
 
 /// A Llama with its weights on one device.
@@ -184,6 +189,47 @@ impl Llama {
     pub fn save(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<(), ModelError> {
         let tensors: Vec<_> = self.parameters.iter().map(|(n, t)| (n.as_str(), t)).collect();
         write_tensors(path, &tensors, metadata)
+    }
+
+    /// Takes the weights of files, each of which holds exactly the parameters that come next: file by file, so that no more than
+    /// one is in memory beside the model. After an error some weights are the old ones and some the new ones.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(crate) fn read_parts<'a>(
+        &mut self,
+        parts: impl Iterator<Item = (PathBuf, &'a [(String, Vec<usize>)])>,
+    ) -> Result<(), ModelError> {
+        let mut parameters = self.parameters.iter_mut();
+        for (path, shapes) in parts {
+            let (tensors, _) = read_tensors(&path, shapes, Device::Cpu)?;
+            for (name, tensor) in tensors {
+                let fits =
+                    parameters.next().filter(|(known, here)| *known == name && here.size() == tensor.size());
+                let Some((_, here)) = fits else {
+                    let problem = format!("its {name} is not the parameter that comes next");
+                    return Err(ModelError::OtherModel { path: path.display().to_string(), problem });
+                };
+                copy(here, &tensor);
+            }
+        }
+        Ok(())
+    }
+
+    /// A model of the weights of files, as [`Self::read_parts`] reads them.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(crate) fn of_parts<'a>(
+        config: &ModelConfig,
+        parts: impl Iterator<Item = (PathBuf, &'a [(String, Vec<usize>)])>,
+        device: Device,
+    ) -> Result<Self, ModelError> {
+        let mut parameters = Vec::new();
+        for (path, shapes) in parts {
+            parameters.extend(read_tensors(&path, shapes, device)?.0);
+        }
+        Ok(Self::with(config, parameters, device))
     }
 
     /// Opens a safetensors file that holds exactly this model's parameters, and returns its metadata too.

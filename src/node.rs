@@ -22,17 +22,17 @@ mod start;
 mod view;
 pub mod window;
 
-pub use checkpoint::{fetch_checkpoint, newest_checkpoint};
+pub use checkpoint::{Checkpoints, fetch_checkpoint, newest_checkpoint, restore, stand};
 pub use clock::{Clock, now_ms};
 pub use directory::{BucketCache, Directory, Leader};
 pub use error::NodeError;
 pub use follow::{
     Applied, FollowOutcome, Following, count_accepted, fetch_manifest, fetch_round, fetch_round_of,
-    fetch_start, fetch_start_of, follow, follow_with, restore, take_round,
+    fetch_start, fetch_start_of, follow, follow_with, take_round,
 };
 pub use mirrors::Mirrors;
 pub use prefetch::{Payload, Prefetch, Prefetched, likely};
-pub use publish::{publish_checkpoint, publish_document};
+pub use publish::publish_document;
 pub use replay::{fetch_round_object, replay_before};
 pub use replica::Replica;
 pub use scores::{Scores, ScoresError, StateRecord};

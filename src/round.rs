@@ -66,6 +66,17 @@ pub struct SyncRecord {
     pub model: String,
 }
 
+/// A file of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointFile {
+    /// Its name, beside the record.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// blake3 of its content, hex of 32 bytes.
+    pub hash: String,
+}
+
 /// A checkpoint, as its signed sidecar describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointRecord {
@@ -77,8 +88,15 @@ pub struct CheckpointRecord {
     pub round: u64,
     /// Hash of the model, hex of 32 bytes.
     pub model: String,
-    /// Bytes of the model's object.
-    pub bytes: u64,
+    /// The files that the model is in, in its own order.
+    pub files: Vec<CheckpointFile>,
+}
+
+impl CheckpointRecord {
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes))
+    }
 }
 
 /// What is signed, so that a signature over one kind of document never counts for another.

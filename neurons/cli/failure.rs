@@ -9,6 +9,7 @@ use templar::{
         server::{KeysError, ServerError},
     },
     chain::ChainError,
+    checkpoint::CheckpointError,
     data::DataError,
     device::DeviceError,
     eval::EvalError,
@@ -238,11 +239,11 @@ impl Reported for NodeError {
             Self::OtherRun { .. } => Failure::from_error(Exit::Data, self).hint(
                 "start with the leader's manifest, or without --run to take it from the leader's bucket",
             ),
-            Self::Missing { .. }
-            | Self::NoRound { .. }
-            | Self::BadCheckpoint { .. }
-            | Self::OutOfOrder { .. } => Failure::from_error(Exit::Data, self)
-                .hint("the leader must publish it again; this node can be started again at any time"),
+            Self::Missing { .. } | Self::NoRound { .. } | Self::OutOfOrder { .. } => {
+                Failure::from_error(Exit::Data, self)
+                    .hint("the leader must publish it again; this node can be started again at any time")
+            }
+            Self::Checkpoint(error) => error.to_failure(),
             Self::ScoreLog(error) => error.to_failure(),
             Self::File { .. } => Failure::from_error(Exit::Storage, self)
                 .hint("check the disk, or name another folder with --dir"),
@@ -256,6 +257,21 @@ impl Reported for NodeError {
             }
             _ => Failure::from_error(Exit::Unexpected, self)
                 .hint("please report this with the log: it should not happen"),
+        }
+    }
+}
+
+impl Reported for CheckpointError {
+    fn to_failure(&self) -> Failure {
+        match self {
+            Self::Model(error) => error.to_failure(),
+            Self::Bucket(error) => error.to_failure(),
+            Self::Document(error) => error.to_failure(),
+            Self::File { .. } => Failure::from_error(Exit::Storage, self)
+                .hint("check the disk, or name another folder with --dir"),
+            _ => Failure::from_error(Exit::Data, self).hint(
+                "a validator of the run must publish it again; start again at any time: what came whole is kept",
+            ),
         }
     }
 }

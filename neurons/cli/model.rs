@@ -53,7 +53,7 @@ enum Verb {
 /// Where a model is.
 #[derive(Debug, clap::Args)]
 struct Source {
-    /// A folder with config.json and safetensors, or a checkpoint's .safetensors file together with --run
+    /// A folder with config.json and safetensors, or a checkpoint's .safetensors file or folder together with --run
     #[arg(value_name = "PATH", required_unless_present = "follow")]
     model: Option<PathBuf>,
     /// The run that a checkpoint is of: a manifest file or a preset
@@ -62,7 +62,7 @@ struct Source {
     /// The folder of the tokenizer, where it is not the model's own
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
-    /// The newest checkpoint of the run of --netuid, from its leader's bucket
+    /// The newest checkpoint of the run of --netuid, from its validators' buckets
     #[arg(long, conflicts_with_all = ["model", "run"])]
     follow: bool,
     #[command(flatten)]

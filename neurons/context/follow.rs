@@ -3,7 +3,7 @@
 use super::{NodeContext, POLL, ROUND_POLL, SOON};
 use std::time::Instant;
 use templar::{
-    node::{self, FollowOutcome, Following, NodeError, Prefetched, Replica},
+    node::{self, FollowOutcome, Following, NodeError, Prefetched},
     round::RoundRecord,
     wallet::AccountId,
     window::Window,
@@ -127,8 +127,8 @@ impl NodeContext {
 
     async fn start_over(&mut self, error: &NodeError) -> Result<(), NodeError> {
         tracing::warn!(%error, "starting over");
-        let manifest = &self.identity.manifest.parsed;
-        self.replica = Replica::initial(manifest, self.start.start_window, self.device)?;
-        self.restore().await
+        tokio::task::block_in_place(|| self.replica.reset());
+        // What this node wrote itself may be what is wrong.
+        self.restore(false).await
     }
 }

@@ -1,7 +1,8 @@
 //! Tensors in safetensors files: written whole or not at all, read with bounds.
 
 use super::memory::{filled, with_bytes};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -73,19 +74,40 @@ impl ModelError {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Entry {
     dtype: String,
     shape: Vec<usize>,
     data_offsets: [u64; 2],
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Header {
-    #[serde(rename = "__metadata__", default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(rename = "__metadata__", default)]
     metadata: BTreeMap<String, String>,
     #[serde(flatten)]
     entries: BTreeMap<String, Entry>,
+}
+
+/// The beginning of a file of float32 tensors that lie one behind the other: the same bytes for the same names and shapes.
+pub(crate) fn header(tensors: &[(&str, Vec<usize>)], metadata: &BTreeMap<String, String>) -> Vec<u8> {
+    let mut entries = BTreeMap::new();
+    if !metadata.is_empty() {
+        entries.insert("__metadata__", json!(metadata));
+    }
+    let mut at = 0;
+    for (name, shape) in tensors {
+        let end = at + 4 * shape.iter().map(|d| *d as u64).product::<u64>();
+        entries.insert(name, json!({ "data_offsets": [at, end], "dtype": "F32", "shape": shape }));
+        at = end;
+    }
+    // In the order of names, whichever order a map of this build keeps.
+    let entries: Map<String, Value> = entries.into_iter().map(|(name, e)| (name.to_owned(), e)).collect();
+    let mut json = Value::Object(entries).to_string().into_bytes();
+    json.resize(json.len().next_multiple_of(8), b' ');
+    let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+    bytes.append(&mut json);
+    bytes
 }
 
 /// Writes float32 tensors in the given order, beside the final name first: a reader sees all of the file or
@@ -95,25 +117,29 @@ pub(crate) fn write_tensors(
     tensors: &[(&str, &Tensor)],
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), ModelError> {
+    write_tensors_shown(path, tensors, metadata, |_| ())
+}
+
+/// [`write_tensors`]; `shown` sees all that is written, in order.
+pub(crate) fn write_tensors_shown(
+    path: &Path,
+    tensors: &[(&str, &Tensor)],
+    metadata: &BTreeMap<String, String>,
+    mut shown: impl FnMut(&[u8]),
+) -> Result<(), ModelError> {
     let failed = |source| ModelError::Disk { verb: "write", path: path.display().to_string(), source };
-    let mut at = 0;
-    let mut entries = BTreeMap::new();
-    for (name, tensor) in tensors {
-        let end = at + 4 * tensor.numel() as u64;
-        let shape = tensor.size().iter().map(|d| *d as usize).collect();
-        entries.insert((*name).to_owned(), Entry { dtype: "F32".to_owned(), shape, data_offsets: [at, end] });
-        at = end;
-    }
-    let mut json = serde_json::to_vec(&Header { metadata: metadata.clone(), entries })
-        .map_err(|e| ModelError::Format { path: path.display().to_string(), problem: e.to_string() })?;
-    json.resize(json.len().next_multiple_of(8), b' ');
+    let shape = |tensor: &Tensor| tensor.size().iter().map(|d| *d as usize).collect();
+    let shapes: Vec<_> = tensors.iter().map(|(name, tensor)| (*name, shape(tensor))).collect();
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     let mut out = BufWriter::new(file.as_file_mut());
-    out.write_all(&(json.len() as u64).to_le_bytes()).map_err(failed)?;
-    out.write_all(&json).map_err(failed)?;
+    let mut write = |bytes: &[u8]| {
+        shown(bytes);
+        out.write_all(bytes)
+    };
+    write(&header(&shapes, metadata)).map_err(failed)?;
     for (_, tensor) in tensors {
-        with_bytes(tensor, |bytes| out.write_all(bytes)).map_err(failed)?;
+        with_bytes(tensor, &mut write).map_err(failed)?;
     }
     out.flush().map_err(failed)?;
     drop(out);

@@ -6,11 +6,12 @@ mod config;
 mod shards;
 
 pub use config::{config_json, parse_config};
+pub(crate) use shards::Plan;
 
 use super::{Llama, ModelError, ModelHasher, parameter_count, parameter_shapes, with_bytes};
 use crate::{manifest::ModelConfig, tokenizer::Tokenizer};
 use serde_json::json;
-use shards::{Plan, Sources, write_header};
+use shards::{Sources, write_header};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -185,12 +186,13 @@ impl Stored {
         Ok(Self { config, sources })
     }
 
-    /// A run's checkpoint.
+    /// A run's checkpoint: its one file, or the folder of its files.
     ///
     /// # Errors
     /// A file that cannot be read, or does not hold this model.
-    pub fn checkpoint(file: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
-        Ok(Self { config: config.clone(), sources: Sources::open_file(file, config)? })
+    pub fn checkpoint(path: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
+        let open = if path.is_dir() { Sources::open_all } else { Sources::open_file };
+        Ok(Self { config: config.clone(), sources: open(path, config)? })
     }
 
     /// All of it in memory.

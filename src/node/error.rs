@@ -3,6 +3,7 @@
 use crate::{
     bucket::BucketError,
     chain::ChainError,
+    checkpoint::CheckpointError,
     codec::{AggregateError, EncodeError, LayoutError},
     gauntlet::GauntletError,
     gradient::GradientError,
@@ -97,12 +98,9 @@ pub enum NodeError {
         /// The window.
         window: Window,
     },
-    /// A checkpoint's model is not what its sidecar says.
-    #[error("the checkpoint of window {window} is damaged")]
-    BadCheckpoint {
-        /// The window.
-        window: Window,
-    },
+    /// A checkpoint cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The pseudo-gradients of a round cannot be combined.
     #[error(transparent)]
     Aggregate(#[from] AggregateError),
@@ -156,6 +154,7 @@ impl NodeError {
         match self {
             Self::Bucket(error) => error.is_transient(),
             Self::Chain(error) => error.is_transient(),
+            Self::Checkpoint(error) => error.is_transient(),
             Self::Missing { .. } => true,
             _ => false,
         }

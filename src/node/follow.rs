@@ -1,15 +1,14 @@
-//! Catching up: from the newest checkpoint of the leader, then round by round.
+//! Catching up, round by round.
 
 use super::{
     Directory, Identity, Leader, Mirrors, NodeError, Prefetched, Replica, catch_up,
     prefetch::Payload,
-    publish::MODEL_FILE,
     sources::{Round, Said, Sources},
 };
 use crate::{
     bucket::{BucketError, Store, keys::RunKeys},
     manifest::ManifestFile,
-    round::{self, CheckpointRecord, Document, MAX_DOCUMENT_BYTES, RoundRecord, RunStart},
+    round::{self, Document, MAX_DOCUMENT_BYTES, RoundRecord, RunStart},
     wallet::AccountId,
     window::Window,
 };
@@ -78,31 +77,6 @@ pub async fn fetch_start_of(
         return Err(NodeError::OtherRun { theirs: hex::encode(committed), ours: hex::encode(ours) });
     }
     document(store, &RunKeys::new(hex::encode(&ours[..8])).start(), leader).await
-}
-
-/// Loads the leader's newest checkpoint where it is ahead of the replica. A damaged one is left alone:
-/// replaying from an earlier state gives the same model.
-pub async fn restore(
-    identity: &Identity,
-    directory: &Directory,
-    replica: &mut Replica,
-) -> Result<(), NodeError> {
-    let Leader { hotkey: leader, store, .. } = directory.led(identity.netuid)?;
-    let keys = identity.keys();
-    let key = keys.latest_checkpoint();
-    let Some(latest) = document::<CheckpointRecord>(store, &key, leader).await? else {
-        return Ok(());
-    };
-    if latest.run != identity.run() || latest.window <= replica.window {
-        return Ok(());
-    }
-    let object =
-        store.get(&keys.checkpoint(latest.window, MODEL_FILE), replica.max_checkpoint_bytes()).await?;
-    match replica.load(&object.bytes, latest.window, latest.round, &latest.model) {
-        Ok(()) => tracing::info!(window = latest.window, "model loaded from the leader's checkpoint"),
-        Err(error) => tracing::warn!(%error, "the checkpoint is not used; replaying from further back"),
-    }
-    Ok(())
 }
 
 /// Pseudo-gradients that were aggregated in the windows from the run's first to `last`, by the leader's records; a window without

@@ -3,20 +3,16 @@
 use super::NodeError;
 use crate::{
     aggregate,
+    checkpoint::{CheckpointError, Form},
     codec::Rule,
     gradient::{Layout, PseudoGradient},
     manifest::Manifest,
-    model::{Llama, parameter_shapes},
-    round::{RoundRecord, SyncRecord},
+    model::{Lender, Lent, Llama, parameter_shapes},
+    round::{CheckpointRecord, RoundRecord, SyncRecord},
     wallet::AccountId,
     window::Window,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::Write,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 use tch::Device;
 
 /// A model that moves in lock-step with the run.
@@ -34,7 +30,10 @@ pub struct Replica {
     pub members: BTreeSet<AccountId>,
     /// The window of the last record that was applied, and whom it named.
     taken: Option<(Window, BTreeSet<AccountId>)>,
+    /// The run's first window.
+    start_window: Window,
     layout: Arc<Layout>,
+    lender: Lender,
     manifest: Manifest,
 }
 
@@ -50,7 +49,8 @@ impl Replica {
         let hash = hex::encode(model.hash());
         let window = start_window.saturating_sub(1);
         let (members, manifest) = (BTreeSet::new(), manifest.clone());
-        Ok(Self { model, window, round: 0, hash, members, taken: None, layout: Arc::new(layout), manifest })
+        let (layout, lender, taken) = (Arc::new(layout), Lender::default(), None);
+        Ok(Self { model, window, round: 0, hash, members, taken, start_window, layout, lender, manifest })
     }
 
     /// How this model's pseudo-gradients are laid out.
@@ -63,16 +63,17 @@ impl Replica {
         self.layout.clone()
     }
 
-    /// The weights as a safetensors file.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, NodeError> {
-        let file = temporary(&[])?;
-        self.model.save(file.path(), &BTreeMap::new())?;
-        std::fs::read(file.path()).map_err(|source| own_file(file.path(), source))
+    /// The weights where they lie, for a reader beside the node's work: the next step waits until they are given back.
+    pub fn lend(&mut self) -> Lent {
+        self.lender.lend(&self.model)
     }
 
-    /// The most that a checkpoint of this model can have, in bytes: float32 weights and a header.
-    pub fn max_checkpoint_bytes(&self) -> u64 {
-        4 * self.layout.parameters() as u64 + (1 << 20)
+    /// Waits until no reader has the weights.
+    fn take_back(&mut self) {
+        let seconds = self.lender.wait().as_secs_f64();
+        if seconds > 0.01 {
+            tracing::info!(seconds, "waited until the checkpoint was on disk");
+        }
     }
 
     /// What `hotkey` must show of the model it trains from in `window`.
@@ -102,16 +103,39 @@ impl Replica {
         self.manifest.outer.step(self.round)
     }
 
-    /// Puts a checkpoint's weights in place, after checking them against their hash.
-    pub fn load(&mut self, bytes: &[u8], window: Window, round: u64, hash: &str) -> Result<(), NodeError> {
-        let file = temporary(bytes)?;
-        let (model, _) = Llama::load(&self.manifest.model, file.path(), self.model.device())?;
-        if hex::encode(model.hash()) != hash {
-            return Err(NodeError::BadCheckpoint { window });
+    /// Puts a checkpoint's weights in place, file by file. If they are not the model that the record names, the replica is back at the
+    /// start of the run: it is never half one model and half another.
+    pub fn load(
+        &mut self,
+        form: &Form,
+        folder: &Path,
+        record: &CheckpointRecord,
+    ) -> Result<(), CheckpointError> {
+        self.take_back();
+        self.members.clear();
+        self.taken = None;
+        let window = record.window;
+        let read = form.read_into(folder, &mut self.model).map_err(CheckpointError::from);
+        let read = read.and_then(|()| match hex::encode(self.model.hash()) {
+            hash if hash == record.model => Ok(()),
+            _ => Err(CheckpointError::OtherModel { window }),
+        });
+        match read {
+            Ok(()) => (self.window, self.round, self.hash) = (window, record.round, record.model.clone()),
+            Err(_) => self.reset(),
         }
-        self.model = model;
-        (self.window, self.round, self.hash) = (window, round, hash.to_owned());
-        Ok(())
+        read
+    }
+
+    /// Goes back to the model before the run's first step.
+    pub fn reset(&mut self) {
+        self.take_back();
+        let device = self.model.device();
+        self.model.take(&Llama::new(&self.manifest.model, self.manifest.seed, device));
+        (self.window, self.round) = (self.start_window.saturating_sub(1), 0);
+        self.hash = hex::encode(self.model.hash());
+        self.members.clear();
+        self.taken = None;
     }
 
     /// Checks that a record is the one that comes next for this model.
@@ -134,6 +158,7 @@ impl Replica {
         self.check(record)?;
         let named: BTreeSet<_> = record.accepted.iter().map(|accepted| accepted.hotkey.clone()).collect();
         if !payloads.is_empty() {
+            self.take_back();
             let tensors: Vec<_> = payloads.iter().map(|p| p.tensors.as_slice()).collect();
             let rule = self.manifest.outer.rule;
             aggregate::step(rule, &tensors, &self.layout, self.model.parameters(), self.next_step())?;
@@ -155,16 +180,4 @@ impl Replica {
     pub fn sync_record(&self, run: &str) -> SyncRecord {
         SyncRecord { run: run.to_owned(), window: self.window, round: self.round, model: self.hash.clone() }
     }
-}
-
-/// A file that is gone when it is dropped.
-pub(super) fn temporary(bytes: &[u8]) -> Result<tempfile::NamedTempFile, NodeError> {
-    let folder = std::env::temp_dir();
-    let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(|source| own_file(&folder, source))?;
-    file.write_all(bytes).map_err(|source| own_file(file.path(), source))?;
-    Ok(file)
-}
-
-fn own_file(path: &Path, source: std::io::Error) -> NodeError {
-    NodeError::File { path: path.display().to_string(), source }
 }

@@ -5,6 +5,7 @@ use std::{fs, path::Path, process::Command};
 use serde_json::Value;
 use tch::Device;
 use templar::{
+    checkpoint::Form,
     manifest::ManifestFile,
     model::{Llama, hugging_face},
     tokenizer::Tokenizer,
@@ -119,6 +120,15 @@ fn a_checkpoint_goes_out_and_comes_back() {
     assert_eq!((&info["model_hash"], &info["parameters"]), (&hash.clone().into(), &459_392.into()));
     assert_eq!(info["weights"]["F32"], 459_392);
     assert_eq!(run("info model.safetensors --run local --json").json()["model_hash"], hash);
+    // A checkpoint of several files, as it lies in a validator's bucket.
+    let mut manifest = ManifestFile::preset("local").unwrap().parsed;
+    manifest.checkpoint.shard_bytes = 500_000;
+    fs::create_dir(folder.path().join("files")).unwrap();
+    let files = Form::new(&manifest).write(&folder.path().join("files"), checkpoint.parameters()).unwrap();
+    assert!(files.len() > 2);
+    assert_eq!(run("info files --run local --json").json()["model_hash"], hash);
+    fs::remove_file(folder.path().join("files").join(&files[1].name)).unwrap();
+    run("info files --run local").fails(7, "does not hold this model");
     assert!(
         run("info two").out.starts_with("Llama of 459392 weights (459392 F32)\n  vocabulary 256, width ")
     );

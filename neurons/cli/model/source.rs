@@ -4,6 +4,7 @@ use super::hub::{folder_of, tokenizer_folder_of};
 use crate::{
     cli::{
         Exit, Failure,
+        output::byte_bar,
         scores::source::{BucketArgs, Subnet},
     },
     context,
@@ -94,8 +95,8 @@ pub struct Asked {
     /// A folder with config.json and safetensors, or a repository of the Hub
     #[arg(long, value_name = "DIR|hf:OWNER/NAME", conflicts_with_all = ["checkpoint", "run", "follow"])]
     pub model: Option<PathBuf>,
-    /// A checkpoint's .safetensors file, together with --run
-    #[arg(long, value_name = "FILE", requires = "run", conflicts_with = "follow")]
+    /// A checkpoint's .safetensors file or the folder of its files, together with --run
+    #[arg(long, value_name = "FILE|DIR", requires = "run", conflicts_with = "follow")]
     pub checkpoint: Option<PathBuf>,
     /// The run that a checkpoint is of: a manifest file or a preset
     #[arg(long, value_name = "FILE|PRESET")]
@@ -103,7 +104,7 @@ pub struct Asked {
     /// The folder of the tokenizer, where it is not the model's own
     #[arg(long, value_name = "DIR")]
     pub tokenizer: Option<PathBuf>,
-    /// The newest checkpoint of the run of --netuid, from its leader's bucket
+    /// The newest checkpoint of the run of --netuid, from its validators' buckets
     #[arg(long)]
     pub follow: bool,
     #[command(flatten)]
@@ -188,7 +189,8 @@ impl Place {
         let last = if is_folder { self.path.file_name() } else { self.path.file_stem() };
         let own = || last.map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into());
         let name = self.name.clone().unwrap_or_else(own);
-        let stored = if is_folder {
+        // The files of a checkpoint, as they lie in a bucket, come without a configuration.
+        let stored = if is_folder && (run.is_none() || self.path.join(CONFIG_FILE).is_file()) {
             Stored::open(&self.path)?
         } else {
             Stored::checkpoint(&self.path, &self.config()?)?
@@ -246,7 +248,7 @@ fn no_tokenizer(name: &Path) -> Failure {
         .hint("name a folder that has one with --tokenizer")
 }
 
-/// A run whose checkpoints are taken from its leader's bucket, without keys of one's own.
+/// A run whose checkpoints are taken from its validators' buckets, without keys of one's own.
 pub struct Followed {
     subnet: Subnet,
     manifest: ManifestFile,
@@ -291,7 +293,14 @@ impl Followed {
         if self.taken.as_ref() == Some(&record.model) {
             return Ok(None);
         }
-        let model = node::fetch_checkpoint(directory, *netuid, &self.manifest, &record, device).await?;
+        let bar = byte_bar(record.bytes());
+        let told = |bytes: i64| match bytes {
+            0.. => bar.inc(bytes.unsigned_abs()),
+            _ => bar.dec(bytes.unsigned_abs()),
+        };
+        let model = node::fetch_checkpoint(directory, *netuid, &self.manifest, &record, device, &told).await;
+        bar.finish_and_clear();
+        let model = model?;
         let tokenizer = match &self.tokenizer {
             Some(folder) => Some(Tokenizer::open(folder)?),
             None if self.manifest.parsed.data.tokenizer == BYTES => Some(Tokenizer::bytes()?),

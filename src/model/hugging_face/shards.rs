@@ -64,6 +64,16 @@ impl Sources {
         Self::of(path, &[path.to_owned()], None, config)
     }
 
+    /// [`Self::open`] of all files of weights in a folder.
+    pub(super) fn open_all(folder: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
+        let failed = |source| ModelError::Disk { verb: "read", path: folder.display().to_string(), source };
+        let entries = folder.read_dir().and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(failed)?;
+        let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|end| end == "safetensors"));
+        paths.sort();
+        Self::of(folder, &paths, None, config)
+    }
+
     fn of(
         folder: &Path,
         paths: &[PathBuf],
@@ -177,14 +187,14 @@ type Tensors = Vec<(String, Vec<usize>)>;
 
 /// Which tensor goes into which file.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     files: Vec<(String, Tensors)>,
     total_bytes: u64,
 }
 
 impl Plan {
     /// Fills files in the order of the tensors.
-    pub(super) fn new(shapes: &[(String, Vec<usize>)], options: ExportOptions) -> Self {
+    pub(crate) fn new(shapes: &[(String, Vec<usize>)], options: ExportOptions) -> Self {
         let bytes = |shape: &[usize]| shape.iter().map(|d| *d as u64).product::<u64>() * options.dtype.size();
         let mut groups: Vec<(u64, Tensors)> = Vec::new();
         for (name, shape) in shapes {
@@ -208,7 +218,7 @@ impl Plan {
     }
 
     /// Names of files and their tensors.
-    pub(super) fn files(&self) -> impl Iterator<Item = (&str, &[(String, Vec<usize>)])> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &[(String, Vec<usize>)])> {
         self.files.iter().map(|(name, tensors)| (name.as_str(), tensors.as_slice()))
     }
 
