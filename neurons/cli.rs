@@ -5,6 +5,7 @@ mod args;
 pub mod audit;
 pub mod bench;
 pub mod chain;
+pub mod data;
 pub mod devchain;
 pub mod eval;
 pub mod failure;

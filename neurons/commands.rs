@@ -1,7 +1,7 @@
 //! The command tree, and nothing else: each verb has a file or a folder of its own.
 
 use crate::cli::{
-    self, Failure, chain, devchain, metagraph, register, scores, storage, wallet, weights, why,
+    self, Failure, chain, data, devchain, metagraph, register, scores, storage, wallet, weights, why,
 };
 use clap::{Parser, Subcommand};
 use std::{future::Future, process::ExitCode};
@@ -54,6 +54,8 @@ pub enum LightVerb {
     Faucet(register::FaucetArgs),
     /// Make wallets, show them, sign with them
     Wallet(wallet::Args),
+    /// Make a corpus of text, show it, check it
+    Data(data::Args),
     /// Run the development chain
     Devchain(devchain::Args),
     /// Run the S3 storage of a local network
@@ -72,6 +74,7 @@ pub fn light(verb: LightVerb) -> ExitCode {
             LightVerb::Register(args) => register::run(args).await,
             LightVerb::Faucet(args) => register::faucet(args).await,
             LightVerb::Wallet(args) => wallet::run(args).await,
+            LightVerb::Data(args) => data::run(args).await,
             LightVerb::Devchain(args) => devchain::run(args).await,
             LightVerb::Storage(args) => storage::run(args).await,
         }

@@ -1,6 +1,10 @@
 //! What a miner and a validator do before they start: keys, chain, bucket, commitment, manifest, data,
 //! and catching up with the run.
 
+mod text;
+
+pub use text::{CORPUS_BYTES, TextArgs};
+
 use crate::cli::{Exit, Failure, NetworkArgs, WalletArgs, output::print};
 use std::{
     path::{Path, PathBuf},
@@ -12,13 +16,16 @@ use templar::{
     bucket::{OwnBucket, S3Options, S3Store, Store},
     chain::Chain,
     checkpoint::{Form, Shelf},
-    data::{Corpus, Sequences, default_sources},
+    data::Sequences,
     device,
     gradient::Header,
     manifest::ManifestFile,
-    node::{self, Applied, BucketCache, Clock, Directory, Identity, Mirrors, NodeError, Replica, View},
+    node::{
+        self, Applied, Assignments, BucketCache, Clock, Directory, Identity, Mirrors, NodeError, Replica,
+        View,
+    },
     round::RunStart,
-    wallet::Keypair,
+    wallet::{AccountId, Keypair},
     window::{Schedule, Uid, Window},
 };
 use tokio::task::JoinHandle;
@@ -42,9 +49,8 @@ pub struct NodeArgs {
     /// leader's, checked against the chain.
     #[arg(long, value_name = "FILE|PRESET")]
     pub run: Option<String>,
-    /// Text to train on: a prepared corpus, or text files and folders.
-    #[arg(long, value_name = "PATH", env = "TEMPLAR_DATA")]
-    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub text: TextArgs,
     /// Where the node keeps its state between runs.
     #[arg(long, value_name = "DIR", env = "TEMPLAR_DIR")]
     pub dir: Option<PathBuf>,
@@ -82,6 +88,7 @@ pub struct NodeContext {
     pub buckets: BucketCache,
     pub directory: Directory,
     pub corpus: Sequences,
+    pub assignments: Assignments,
     pub replica: Replica,
     pub start: RunStart,
     pub dir: PathBuf,
@@ -99,8 +106,6 @@ pub struct NodeContext {
 
 /// How long the metagraph and the commitments are taken to hold.
 const DIRECTORY_AGE: Duration = Duration::from_secs(10);
-/// The most text that is prepared, in bytes.
-pub const CORPUS_BYTES: u64 = 24 << 20;
 /// Pause between two looks for something that is not there yet.
 const POLL: Duration = Duration::from_millis(500);
 /// The same for a round record, which all work waits for, for as long as one can be about to come.
@@ -166,17 +171,20 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<NodeContext, Failure
     bucket.put("write-check", bytes::Bytes::from_static(b"ok")).await?;
 
     let mut buckets = BucketCache::new(own.endpoint.clone());
-    commit(chain.as_ref(), args.netuid, &hotkey, &own, given.as_ref().filter(|_| role == Role::Validator))
-        .await?;
-
-    let mut directory = wait_for_leader(chain.as_ref(), args.netuid, &mut buckets).await?;
     let manifest = match given {
         Some(manifest) => manifest,
-        None => wait_for_manifest(chain.as_ref(), args.netuid, &mut buckets, &mut directory).await?,
+        None => {
+            let mut directory = wait_for_leader(chain.as_ref(), args.netuid, &mut buckets).await?;
+            wait_for_manifest(chain.as_ref(), args.netuid, &mut buckets, &mut directory).await?
+        }
     };
     let identity = Identity { chain, netuid: args.netuid, hotkey, manifest: Arc::new(manifest), bucket };
     let dir = state_dir(args, &identity)?;
-    let corpus = open_corpus(args.data.as_deref(), &identity.manifest, &dir)?;
+    // A node with another text would be refused by everybody: it finds out before it signs anything.
+    let corpus = args.text.open(&identity.manifest, &dir).await?;
+    let run = Some(identity.manifest.as_ref()).filter(|_| role == Role::Validator);
+    commit(identity.chain.as_ref(), args.netuid, &identity.hotkey, &own, run).await?;
+    let mut directory = wait_for_leader(identity.chain.as_ref(), args.netuid, &mut buckets).await?;
     let schedule = identity.manifest.parsed.schedule();
     let clock = Clock::start(identity.chain.clone(), schedule).await?;
     let start = begin::begin(&identity, role, &clock, &mut buckets, &mut directory).await?;
@@ -190,6 +198,7 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<NodeContext, Failure
         buckets,
         directory,
         corpus,
+        assignments: Assignments::new(start.start_window),
         replica,
         start,
         dir,
@@ -250,6 +259,7 @@ impl NodeContext {
             directory: &self.directory,
             replica: &self.replica,
             corpus: &self.corpus,
+            assignments: &self.assignments,
             device: self.device,
         }
     }
@@ -259,33 +269,38 @@ impl NodeContext {
         self.view().tokens(sequences)
     }
 
-    /// The sequences that a hotkey trains on in a window.
-    pub fn assigned(&self, hotkey: &[u8; 32], window: Window) -> Vec<u64> {
-        self.view().assigned(hotkey, window)
+    /// Learns who trains on what in a window that has begun and, as the first block of a window draws the next one's, in the one after it. What
+    /// these peers train on is fetched ahead where the text is elsewhere.
+    pub async fn learn_assignments(&mut self, window: Window, peers: &[AccountId]) -> Result<(), NodeError> {
+        for window in [window, window + 1] {
+            self.assignments.learn(&self.identity, window).await?;
+            self.view().expect(peers, window);
+        }
+        Ok(())
     }
 
     /// The digest of sequences as a pseudo-gradient carries it.
-    pub fn sample_digest(&self, sequences: &[u64]) -> String {
+    pub fn sample_digest(&self, sequences: &[u64]) -> Result<String, NodeError> {
         self.view().sample_digest(sequences)
     }
 
     /// What this node's pseudo-gradient of a window says of itself.
-    pub fn header(&self, window: Window, uid: Uid, sequences: &[u64]) -> Header {
+    pub fn header(&self, window: Window, uid: Uid, sequences: &[u64]) -> Result<Header, NodeError> {
         let identity = &self.identity;
         let (run, hotkey) = (identity.manifest.hash(), identity.account());
-        Header {
+        Ok(Header {
             run,
             netuid: identity.netuid,
             window,
             uid,
-            sample_digest: self.sample_digest(sequences),
+            sample_digest: self.sample_digest(sequences)?,
             sample_count: sequences.len() as u64,
             // The replica has it as text since its last step; hashing a model again takes seconds.
             model_hash: hex::FromHex::from_hex(&self.replica.hash)
                 .unwrap_or_else(|_| self.replica.model.hash()),
             model_samples: self.replica.shown(&run, &hotkey, window),
             hotkey,
-        }
+        })
     }
 
     /// Loads the newest checkpoint, unless the run is to be replayed: with `own` one that this node wrote itself, if there is none
@@ -407,29 +422,6 @@ fn state_dir(args: &NodeArgs, identity: &Identity) -> Result<PathBuf, Failure> {
             .hint("name another folder with --dir")
     })?;
     Ok(dir)
-}
-
-/// Opens a prepared corpus, or prepares one from text; it must be the one that the manifest pins.
-pub fn open_corpus(given: Option<&Path>, run: &ManifestFile, dir: &Path) -> Result<Sequences, Failure> {
-    let corpus = match given {
-        Some(path) if path.join("corpus.json").is_file() => Corpus::open(path),
-        given => {
-            let sources = given.map_or_else(default_sources, |path| Ok(vec![path.to_path_buf()]));
-            let prepared = dir.join("data");
-            sources
-                .and_then(|sources| Corpus::prepare(&sources, &prepared, CORPUS_BYTES))
-                .and_then(|_| Corpus::open(&prepared))
-        }
-    }?;
-    let manifest = &run.parsed;
-    let pinned = &manifest.data.hash;
-    if !pinned.is_empty() && pinned != corpus.hash() {
-        let message =
-            format!("this is not the run's corpus: its hash is {}, the run's is {pinned}", corpus.hash());
-        return Err(Failure::new(Exit::Data, message).hint("name the run's prepared corpus with --data"));
-    }
-    let length = usize::try_from(manifest.model.sequence_length).unwrap_or(usize::MAX);
-    corpus.sequences(length, manifest.data.held_out_sequences).map_err(Failure::from)
 }
 
 /// Says what went wrong for the moment, and waits a little before it is tried again.

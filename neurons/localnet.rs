@@ -47,10 +47,17 @@ pub struct Args {
     /// When so many windows are over, the first validator ends for good, and the second has the highest stake from then on.
     #[arg(long, value_name = "WINDOW", hide = true)]
     pub replace_leader: Option<u64>,
-    /// Text to train on: files or folders. By default the sources of some of this
-    /// program's dependencies, the same on every machine.
+    /// Text to train on: a corpus that `templar data prepare` made, or text files and folders. By default the
+    /// sources of some of this program's dependencies, the same on every machine.
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
+    /// Where the nodes fetch a prepared corpus from, instead of its folder: https://HOST/PATH, s3://BUCKET/PREFIX;
+    /// may be given several times.
+    #[arg(long = "mirror", value_name = "URL", requires = "data")]
+    pub mirrors: Vec<String>,
+    /// The most disk that each node takes for fetched text, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 64)]
+    pub data_cache: u64,
     /// Where logs, results and state go; must be empty or not exist. By default a new folder under
     /// `localnet/`.
     #[arg(long, value_name = "DIR")]
@@ -129,7 +136,7 @@ fn kept(plan: &Plan, report: &Report) -> String {
     let miner = report.peers.iter().find(|peer| peer.role == "miner").map_or(0, |peer| peer.uid);
     let windows = report.loss.iter().map(|point| point.window);
     let (from, to) = (windows.clone().min().unwrap_or(0), windows.max().unwrap_or(0));
-    let data = plan.dir.join("data");
+    let data = &plan.data;
     format!(
         "chain and storage stay up until Ctrl-C; for example\n  \
          templar why {miner} {flags}\n  \

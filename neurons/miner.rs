@@ -90,6 +90,8 @@ impl Miner {
                 tracing::warn!(window, "the round before came too late; this window is skipped");
                 continue;
             }
+            let own = self.ctx.identity.account();
+            self.ctx.learn_assignments(window, &[own]).await?;
             let fetching = self.prefetch(window);
             self.work(window, fetching.here()).await?;
             prefetch = Some(fetching);
@@ -160,10 +162,12 @@ impl Miner {
         let started = Instant::now();
         let ctx = &mut self.ctx;
         let account = ctx.identity.account();
-        let mut assigned = ctx.assigned(account.as_ref(), window);
+        let mut assigned = ctx.view().assigned(&account, window)?;
         let trained = match self.sabotage {
             // Honest work, on somebody else's data.
-            Some(Sabotage::Lazy) => ctx.assigned(blake3::hash(account.as_ref()).as_bytes(), window),
+            Some(Sabotage::Lazy) => {
+                ctx.view().part(!ctx.uid()?, blake3::hash(account.as_ref()).as_bytes(), window)?
+            }
             _ => assigned.clone(),
         };
         let tokens = ctx.tokens(&trained)?;
@@ -199,7 +203,7 @@ impl Miner {
         if self.sabotage == Some(Sabotage::Noise) {
             sabotage::randomise(&mut tensors, ctx.replica.layout(), window, account.as_ref());
         }
-        let header = ctx.header(window, uid, claimed);
+        let header = ctx.header(window, uid, claimed)?;
         let sign = |message: &[u8]| identity.hotkey.sign(message);
         let (object, _) = gradient::encode(&header, &tensors, ctx.replica.layout(), sign)?;
         let Header { run, netuid, hotkey, .. } = header;

@@ -155,6 +155,9 @@ impl Validator {
         let opening_hash = block_hash(chain.as_ref(), self.ctx.schedule.opening_block(window)).await?;
         tokio::task::block_in_place(|| self.judge.keep(&self.ctx.replica));
         self.ctx.refresh().await;
+        let peers: Vec<AccountId> =
+            self.ctx.directory.peers().map(|(neuron, _)| neuron.hotkey.clone()).collect();
+        self.ctx.learn_assignments(window, &peers).await?;
         // Who led when the put window opened may have more to say about it than who leads when it closes.
         let opening = self.ctx.schedule.opening_block(window);
         let view = self.ctx.view();

@@ -13,6 +13,7 @@ mod endpoint;
 mod error;
 mod fetch;
 mod memory;
+mod named;
 mod own;
 mod s3;
 
@@ -25,6 +26,7 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use error::BucketError;
 pub use fetch::{FetchError, fetch_in_put_window};
 pub use memory::{Clock, MemoryStore, system_clock};
+pub use named::{NamedBucket, NamedBucketError};
 pub use own::{OwnBucket, OwnBucketError};
 pub use s3::{Connections, S3Options, S3Store};
 
@@ -106,6 +108,19 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     async fn read(&self, key: &str, max_bytes: u64) -> Result<Pieces, BucketError> {
         let Object { bytes, info } = self.get(key, max_bytes).await?;
         Ok(Pieces { info, content: stream::once(async { Ok(bytes) }).boxed() })
+    }
+
+    /// Reads `length` bytes of an object from `start` on: so many, or it is an error.
+    async fn get_range(&self, key: &str, start: u64, length: u64) -> Result<Bytes, BucketError> {
+        let not_found = || BucketError::NotFound { bucket: self.bucket().to_owned(), key: key.to_owned() };
+        let size = self.head(key).await?.ok_or_else(not_found)?.size;
+        let object = self.get(key, size).await?;
+        let end = start.checked_add(length).filter(|end| *end <= object.bytes.len() as u64);
+        let end = end.ok_or_else(|| BucketError::BadAnswer {
+            endpoint: self.bucket().to_owned(),
+            problem: format!("`{key}` has no {length} bytes from {start} on"),
+        })?;
+        Ok(object.bytes.slice(start as usize..end as usize))
     }
 
     /// Keys that start with `prefix` and come after `after` (empty: from the start), in ascending order

@@ -226,13 +226,18 @@ impl Hub {
     }
 }
 
-/// A client that follows redirects, but never from an encrypted connection to a plain one.
-fn client() -> Result<Client, reqwest::Error> {
+/// Chooses what encrypts connections, once.
+pub(crate) fn install_tls() {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // Another part of the process may have chosen one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
+}
+
+/// A client that follows redirects, but never from an encrypted connection to a plain one.
+fn client() -> Result<Client, reqwest::Error> {
+    install_tls();
     let policy = redirect::Policy::custom(|attempt| {
         let secure = |url: &Url| url.scheme() == "https";
         if attempt.previous().len() > 10 {

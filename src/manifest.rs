@@ -3,9 +3,11 @@
 //! The leader publishes the file in its bucket and commits the file's hash on chain; a node refuses to
 //! run another. [`ManifestFile::hash`] is over the file's bytes, so comments count too.
 
+mod data;
 mod gauntlet;
 mod inner;
 
+pub use data::{AssignmentRule, DataConfig};
 pub use gauntlet::{Bins, GauntletConfig, Proof, RatingUse, Slashing, Tiers};
 pub use inner::{InnerConfig, Precision};
 
@@ -129,19 +131,6 @@ impl RopeScaling {
             } => positive(factor) && positive(low) && high.is_finite() && high > low && original_length > 0,
         }
     }
-}
-
-/// The text that is trained on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataConfig {
-    /// `bytes`, or the id of a tokenizer.
-    pub tokenizer: String,
-    /// Hex of the blake3 hash of the prepared corpus; empty where it is not pinned.
-    #[serde(default)]
-    pub hash: String,
-    /// Sequences at the end of the corpus that nobody trains on.
-    pub held_out_sequences: usize,
 }
 
 /// What a miner does in one window.
@@ -360,6 +349,7 @@ impl Manifest {
                 "model.rope_scaling",
                 "must have factors above 0 and lengths of at least 1, the low factor below the high one",
             ),
+            (self.data.peers > 0, "data.peers", "must be at least 1"),
             (self.train.sequences() > 0, "train", "must have at least one sequence a window"),
             (
                 self.train.inner.is_none() || self.train.max_batches.is_none(),

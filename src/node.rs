@@ -2,6 +2,7 @@
 //! replica of the model, following the leader's rounds, and judging ([`gather`], [`judge`]). [`Scores`] reads
 //! what a validator published of its judgement.
 
+mod assignments;
 mod catch_up;
 mod checkpoint;
 mod clock;
@@ -22,6 +23,7 @@ mod start;
 mod view;
 pub mod window;
 
+pub use assignments::{Assignments, seed_block};
 pub use checkpoint::{Checkpoints, fetch_checkpoint, newest_checkpoint, restore, stand};
 pub use clock::{Clock, now_ms};
 pub use directory::{BucketCache, Directory, Leader};

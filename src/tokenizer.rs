@@ -132,6 +132,22 @@ impl Tokenizer {
         Self::of_files(folder, files)
     }
 
+    /// The tokenizer of a `tokenizer.json` alone, or with the other files of a tokenizer that lie beside it.
+    ///
+    /// # Errors
+    /// [`TokenizerError`].
+    pub fn open_file(path: &Path) -> Result<Self, TokenizerError> {
+        if path.file_name().is_some_and(|name| name == TOKENIZER_FILE) {
+            return Self::open(path.parent().unwrap_or(Path::new("")));
+        }
+        let failed = |source| TokenizerError::Disk { path: path.to_owned(), source };
+        if fs::metadata(path).map_err(failed)?.len() > MAX_FILE {
+            let problem = "it is longer than any tokenizer".to_owned();
+            return Err(TokenizerError::Format { path: path.to_owned(), problem });
+        }
+        Self::of_files(path, vec![(TOKENIZER_FILE.to_owned(), fs::read(path).map_err(failed)?)])
+    }
+
     fn of_files(folder: &Path, files: Vec<(String, Vec<u8>)>) -> Result<Self, TokenizerError> {
         let find = |name: &str| files.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes.as_slice());
         let table = |name: &str| -> Result<Map<String, Value>, TokenizerError> {
@@ -231,6 +247,16 @@ impl Tokenizer {
         let encoding =
             self.inner.encode_fast(text, special).map_err(|e| TokenizerError::Text(e.to_string()))?;
         self.known(&encoding)
+    }
+
+    /// What the tokenizer says of a text, without tokens that begin or end every one, whatever a model's vocabulary is.
+    pub(crate) fn encoding(&self, text: &str) -> Result<tokenizers::Encoding, TokenizerError> {
+        self.inner.encode_fast(text, false).map_err(|e| TokenizerError::Text(e.to_string()))
+    }
+
+    /// The number of a token that is written so.
+    pub fn token(&self, written: &str) -> Option<u32> {
+        self.inner.token_to_id(written)
     }
 
     /// Tokens of several texts, on all cores.

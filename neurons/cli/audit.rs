@@ -8,7 +8,7 @@ use crate::{
     },
     context,
 };
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 use templar::{
     audit::{AuditReport, Audited, Auditor, Outcome, Tolerance},
     bucket::{MemoryStore, system_clock},
@@ -29,9 +29,8 @@ pub struct Args {
     window: String,
     #[command(flatten)]
     at: BucketArgs,
-    /// The run's text: a prepared corpus, or the text files and folders it is made from
-    #[arg(long, value_name = "PATH", env = "TEMPLAR_DATA")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    text: context::TextArgs,
     /// What computes: `auto`, `cpu` or `cuda:N`; bits are the same on the validator's kind of device
     #[arg(long, default_value = "auto")]
     device: String,
@@ -115,7 +114,7 @@ async fn audit(
     })?;
     let folder = tempfile::tempdir()
         .map_err(|e| Failure::new(Exit::Storage, format!("cannot make a temporary folder: {e}")))?;
-    let corpus = context::open_corpus(args.data.as_deref(), &identity.manifest, folder.path())?;
+    let corpus = args.text.open(&identity.manifest, folder.path()).await?;
     let schedule = identity.manifest.parsed.schedule();
     let clock = Clock::start(identity.chain.clone(), schedule).await?;
     let tolerance = Tolerance(args.tolerance);

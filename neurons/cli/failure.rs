@@ -5,7 +5,7 @@ use std::{error::Error, fmt, process::ExitCode};
 use templar::{
     audit::AuditError,
     bucket::{
-        BucketError, EndpointError, OwnBucketError,
+        BucketError, EndpointError, NamedBucketError, OwnBucketError,
         server::{KeysError, ServerError},
     },
     chain::ChainError,
@@ -142,6 +142,7 @@ macro_rules! hinted {
 hinted! {
     WalletError => Wallet,
     BucketError => Storage,
+    NamedBucketError => Usage,
     OwnBucketError => Storage,
     KeysError => Storage,
     ServerError => Storage,
@@ -252,9 +253,7 @@ impl Reported for NodeError {
             }
             Self::NoBlock(_) => Failure::from_error(Exit::Network, self)
                 .hint("the endpoint is behind; try another with --network"),
-            Self::NoSequence { .. } => {
-                Failure::from_error(Exit::Data, self).hint("name the run's prepared corpus with --data")
-            }
+            Self::Data(error) => error.to_failure(),
             _ => Failure::from_error(Exit::Unexpected, self)
                 .hint("please report this with the log: it should not happen"),
         }

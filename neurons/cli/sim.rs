@@ -106,7 +106,7 @@ fn read_text(args: &Args, scenario: &Scenario) -> Result<(Text, String), Failure
         .map_err(|e| Failure::new(Exit::Unexpected, format!("cannot make a temporary folder: {e}")))?;
     Corpus::prepare(&sources, folder.path(), scenario.text_bytes)?;
     let corpus = Corpus::open(folder.path())?;
-    let text = Text::new(corpus.token_bytes(), scenario.sequence_length).ok_or(sim::ScenarioError::Text)?;
+    let text = Text::new(&corpus.token_bytes()?, scenario.sequence_length).ok_or(sim::ScenarioError::Text)?;
     Ok((text, corpus.hash().to_owned()))
 }
 

@@ -18,7 +18,7 @@ use templar::{
         server::{BucketKeys, Keys},
     },
     chain::{self, SubtensorClient},
-    data::{Corpus, default_sources},
+    data::{Corpus, MANIFEST, default_sources},
     manifest::ManifestFile,
     wallet::{AccountId, Keypair, Wallet},
 };
@@ -129,6 +129,12 @@ pub struct Plan {
     pub manifest: ManifestFile,
     /// Windows that are over when the second validator takes over from the first.
     pub replace_leader: Option<u64>,
+    /// The corpus' folder.
+    pub data: PathBuf,
+    /// Whether the nodes fetch it from the manifest's mirrors instead.
+    pub fetched: bool,
+    /// MiB of fetched text that a node may keep.
+    pub data_cache: u64,
 }
 
 /// The coldkey's name in the localnet's wallets folder.
@@ -201,12 +207,18 @@ impl Plan {
             }
         };
         manifest.schedule.blocks_per_window = ((window_seconds * 1000.0) as u64 / BLOCK_MS).max(1);
-        let corpus = args
-            .data
-            .clone()
-            .map_or_else(default_sources, |path| Ok(vec![path]))
-            .and_then(|sources| Corpus::prepare(&sources, &dir.join("data"), CORPUS_BYTES))?;
-        manifest.data.hash = corpus.hash;
+        let data = match &args.data {
+            Some(path) if path.join(MANIFEST).is_file() => path.clone(),
+            given => {
+                let sources = given.clone().map_or_else(default_sources, |path| Ok(vec![path]))?;
+                Corpus::prepare(&sources, &dir.join("data"), CORPUS_BYTES)?;
+                dir.join("data")
+            }
+        };
+        let corpus = Corpus::open(&data)?.manifest().clone();
+        manifest.model.vocab_size = i64::try_from(corpus.vocabulary).unwrap_or(i64::MAX);
+        (manifest.data.tokenizer, manifest.data.hash) = (corpus.tokenizer, corpus.hash);
+        manifest.data.mirrors.clone_from(&args.mirrors);
         let text = toml::to_string(&manifest).map_err(|e| Failure::new(Exit::Unexpected, e))?;
         let manifest = ManifestFile::parse(&text)?;
         fs::write(dir.join("manifest.toml"), &text).map_err(|e| fail("manifest", e))?;
@@ -221,6 +233,9 @@ impl Plan {
             coldkey,
             manifest,
             replace_leader: args.replace_leader,
+            data,
+            fetched: !args.mirrors.is_empty(),
+            data_cache: args.data_cache,
             dir,
         })
     }

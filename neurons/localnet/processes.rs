@@ -147,11 +147,15 @@ impl Processes {
             format!("--wallet.path={}", plan.dir.join("wallets").display()),
             format!("--network={}", plan.chain_url()),
             format!("--netuid={}", plan.netuid),
-            format!("--data={}", plan.dir.join("data").display()),
+            format!("--data-cache={}", plan.data_cache),
             format!("--dir={}", plan.dir.join("state").join(&neuron.name).display()),
             "--device=cpu".to_owned(),
             "--exit-with-parent".to_owned(),
         ];
+        // Without it they ask the mirrors of the manifest.
+        if !plan.fetched {
+            arguments.push(format!("--data={}", plan.data.display()));
+        }
         match neuron.kind {
             Kind::Validator => arguments.push(format!("--run={}", plan.dir.join("manifest.toml").display())),
             Kind::Saboteur(_) => arguments.push(format!("--sabotage={}", neuron.kind.name())),

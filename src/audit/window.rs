@@ -9,7 +9,7 @@ use super::{
 use crate::{
     gauntlet::{Gauntlet, Hotkey, ScoreRecord},
     node::{
-        Directory, NodeError, StateRecord, View, fetch_round,
+        Assignments, Directory, NodeError, StateRecord, View, fetch_round,
         window::{DecidingBlocks, OpenWindow, block_hash},
     },
     telemetry::score_log::LoggedWindow,
@@ -67,11 +67,14 @@ impl Auditor {
         }
         bench.replica.check(&round)?;
 
+        let mut assignments = Assignments::new(self.start.start_window);
+        assignments.learn(&self.identity, window).await?;
         let view = View {
             identity: &self.identity,
             directory: &directory,
             replica: &bench.replica,
             corpus: &self.corpus,
+            assignments: &assignments,
             device: self.device,
         };
         let found = match self.objects(&view, window, &put, &round, records).await? {

@@ -33,6 +33,7 @@ pub async fn check(store: Arc<dyn Store>, clock: &Clock) -> Result<(), Violation
     replacement(&*store).await?;
     bounds(&*store).await?;
     pieces(&*store).await?;
+    ranges(&*store).await?;
     listing(&*store).await?;
     deletion(&*store).await?;
     names(&*store).await?;
@@ -110,6 +111,21 @@ async fn pieces(store: &dyn Store) -> Result<(), Violation> {
     hold(promise, right, &refused)?;
     let missing = store.read("c/nothing", 1).await;
     hold(promise, matches!(missing, Err(BucketError::NotFound { .. })), &missing)
+}
+
+async fn ranges(store: &dyn Store) -> Result<(), Violation> {
+    let promise = "a range is exactly the bytes that were asked for";
+    let content = Bytes::from_iter((0..10_000u32).map(|i| (i * 31 % 251) as u8));
+    works(promise, store.put("c/ranges", content.clone()).await)?;
+    for (start, length) in [(0, 1), (0, 10_000), (9_999, 1), (4_096, 4_096), (17, 0)] {
+        let range = works(promise, store.get_range("c/ranges", start, length).await)?;
+        let expected = content.slice(start as usize..(start + length) as usize);
+        hold(promise, range == expected, &(start, length, range.len()))?;
+    }
+    let beyond = store.get_range("c/ranges", 9_999, 2).await;
+    hold("a range that ends beyond the object is an error", beyond.is_err(), &beyond)?;
+    let absent = store.get_range("c/no/ranges", 0, 1).await;
+    hold(promise, matches!(absent, Err(BucketError::NotFound { .. })), &absent)
 }
 
 async fn listing(store: &dyn Store) -> Result<(), Violation> {

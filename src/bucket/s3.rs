@@ -114,7 +114,10 @@ impl S3Store {
     }
 
     fn new(account_id: &str, id: &str, secret: &str, endpoint: &Endpoint, options: &S3Options) -> Self {
-        let url = endpoint.url_for(account_id);
+        Self::at_address(account_id, id, secret, endpoint.url_for(account_id), options)
+    }
+
+    pub(super) fn at_address(bucket: &str, id: &str, secret: &str, url: String, options: &S3Options) -> Self {
         // Everything is stated here: no file, variable or metadata service of the machine is asked.
         let config = Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -136,7 +139,7 @@ impl S3Store {
             .build();
         Self {
             client: Client::from_conf(config),
-            bucket: account_id.to_owned(),
+            bucket: bucket.to_owned(),
             endpoint: url,
             options: options.clone(),
         }
@@ -219,6 +222,25 @@ impl S3Store {
         let stated = stated.map(|_| info.size);
         let body = Body::new(self.clone(), key, answer.body, stated, max_bytes);
         Ok((info, body))
+    }
+
+    /// One request for a range, which an answer must be of.
+    async fn range_once(&self, key: &str, start: u64, length: u64) -> Result<Bytes, BucketError> {
+        let at = self.at("read", key, length);
+        let last = start.saturating_add(length) - 1;
+        let request = self.client.get_object().bucket(&self.bucket).key(key);
+        let sent = request.range(format!("bytes={start}-{last}")).send().await;
+        let answer = sent.map_err(|e| classify(&at, e))?;
+        let stated = answer.content_range.as_deref().unwrap_or_default();
+        if !stated.starts_with(&format!("bytes {start}-{last}/")) {
+            return Err(at.bad_answer("another range than was asked for"));
+        }
+        let mut body = Body::new(self.clone(), key, answer.body, Some(length), length);
+        let mut bytes = BytesMut::with_capacity(length.min(1 << 20) as usize);
+        while let Some(piece) = body.piece().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes.freeze())
     }
 
     /// One request for an object and its content.
@@ -306,6 +328,21 @@ impl Store for S3Store {
         let (info, body) = self.open(key, max_bytes).await?;
         let next = async |mut body: Body| Ok(body.piece().await?.map(|piece| (piece, body)));
         Ok(Pieces { info, content: stream::try_unfold(body, next).boxed() })
+    }
+
+    async fn get_range(&self, key: &str, start: u64, length: u64) -> Result<Bytes, BucketError> {
+        check_key(key)?;
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let mut left = self.options.attempts.max(1);
+        loop {
+            left -= 1;
+            match self.range_once(key, start, length).await {
+                Err(BucketError::Unreachable { .. }) if left > 0 => {}
+                other => return other,
+            }
+        }
     }
 
     async fn list_after(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<String>, BucketError> {

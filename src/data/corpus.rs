@@ -1,122 +1,34 @@
-use super::{DataError, prepare};
-use serde::{Deserialize, Serialize};
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-    sync::Arc,
+use super::{
+    DataError,
+    format::{CorpusManifest, MANIFEST, MAX_MANIFEST},
+    pieces::{Folder, Pieces},
+    tree::PIECE,
 };
-
-/// The name of the manifest in a corpus' folder.
-const MANIFEST: &str = "corpus.json";
-/// The name of the tokens in a corpus' folder.
-const TOKENS: &str = "tokens.bin";
+use std::{fs, path::Path, sync::Arc};
 
 /// Separates documents in a byte vocabulary; no text has it.
 pub(super) const SEPARATOR: u8 = 0;
 
-/// What a prepared corpus is. Kept next to its tokens as `corpus.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CorpusManifest {
-    /// Of this description; 1.
-    pub version: u32,
-    /// `bytes`: a token is a byte of UTF-8, 0 stands between documents.
-    pub tokenizer: String,
-    /// How a token is stored: `u8`. Later shards may have `u16` or `u32`, little-endian.
-    pub dtype: String,
-    /// All tokens, separators included.
-    pub tokens: u64,
-    /// Files that tokens came from.
-    pub documents: u64,
-    /// Files of the same content as an earlier one, left out.
-    pub duplicates: u64,
-    /// Files and folders that were named.
-    pub sources: u64,
-    /// Hex of the blake3 hash of the stored tokens.
-    pub hash: String,
-}
-
-/// Prepared text: all of its tokens in memory. Clones share them.
-#[derive(Clone)]
+/// A prepared corpus that can be read from. Clones share it.
+#[derive(Debug, Clone)]
 pub struct Corpus {
-    manifest: CorpusManifest,
-    tokens: Arc<[u8]>,
-}
-
-impl std::fmt::Debug for Corpus {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Corpus").field("manifest", &self.manifest).finish_non_exhaustive()
-    }
+    manifest: Arc<CorpusManifest>,
+    pieces: Arc<dyn Pieces>,
 }
 
 impl Corpus {
-    /// Prepares text for training: reads `sources` (text files, or folders whose `.rs`, `.md` and `.txt`
-    /// files are taken), and writes the corpus into `out_dir`, of `limit_bytes` at most.
+    /// Opens a prepared corpus in a folder. What is read from it later is checked against the hashes of its manifest, piece by piece.
     ///
-    /// The same files give the same corpus: files are ordered by the hash of their path within their
-    /// source, which also mixes the text of many projects; versions of one crate stay next to each other,
-    /// so that held-out text is not a newer version of trained text. A file of the same content as an
-    /// earlier one is left out.
-    pub fn prepare(
-        sources: &[PathBuf],
-        out_dir: &Path,
-        limit_bytes: u64,
-    ) -> Result<CorpusManifest, DataError> {
-        let text = prepare::gather(sources, limit_bytes)?;
-        let manifest = CorpusManifest {
-            version: 1,
-            tokenizer: "bytes".to_owned(),
-            dtype: "u8".to_owned(),
-            tokens: text.bytes.len() as u64,
-            documents: text.documents,
-            duplicates: text.duplicates,
-            sources: sources.len() as u64,
-            hash: blake3::hash(&text.bytes).to_hex().to_string(),
-        };
-        fs::create_dir_all(out_dir).map_err(|source| DataError::File {
-            action: "write",
-            path: out_dir.to_owned(),
-            source,
-        })?;
-        // The manifest comes last: a corpus that was interrupted has none, or one that does not fit.
-        write_whole(&out_dir.join(TOKENS), &text.bytes)?;
-        let path = out_dir.join(MANIFEST);
-        let json = serde_json::to_vec_pretty(&manifest)
-            .map_err(|source| DataError::Manifest { path: path.clone(), source })?;
-        write_whole(&path, &json)?;
-        Ok(manifest)
+    /// # Errors
+    /// [`DataError`] for a folder without a manifest, for one that cannot be understood, and for shards of another length.
+    pub fn open(dir: &Path) -> Result<Self, DataError> {
+        let manifest = read_manifest(dir)?;
+        let folder = Folder::open(dir, &manifest)?;
+        Ok(Self::new(manifest, Arc::new(folder)))
     }
 
-    /// Reads a prepared corpus and checks its tokens against its manifest.
-    pub fn open(dir: &Path) -> Result<Self, DataError> {
-        let read = |path: PathBuf| {
-            let bytes = fs::read(&path);
-            bytes.map_err(|source| DataError::File { action: "read", path, source })
-        };
-        let path = dir.join(MANIFEST);
-        let manifest: CorpusManifest = serde_json::from_slice(&read(path.clone())?)
-            .map_err(|source| DataError::Manifest { path, source })?;
-        let unknown = |field, value: &str| Err(DataError::Unknown { field, value: value.to_owned() });
-        if manifest.version != 1 {
-            return unknown("version", &manifest.version.to_string());
-        }
-        if manifest.tokenizer != "bytes" {
-            return unknown("tokenizer", &manifest.tokenizer);
-        }
-        if manifest.dtype != "u8" {
-            return unknown("dtype", &manifest.dtype);
-        }
-        let tokens = read(dir.join(TOKENS))?;
-        let differs = |problem| Err(DataError::Differs { path: dir.to_owned(), problem });
-        if tokens.len() as u64 != manifest.tokens {
-            return differs(format!("{} tokens instead of {}", tokens.len(), manifest.tokens));
-        }
-        let hash = blake3::hash(&tokens).to_hex();
-        if hash.as_str() != manifest.hash {
-            return differs(format!("its hash is {hash} instead of {}", manifest.hash));
-        }
-        Ok(Self { manifest, tokens: tokens.into() })
+    pub(crate) fn new(manifest: CorpusManifest, pieces: Arc<dyn Pieces>) -> Self {
+        Self { manifest: Arc::new(manifest), pieces }
     }
 
     /// What the corpus is.
@@ -124,22 +36,73 @@ impl Corpus {
         &self.manifest
     }
 
-    /// Hex of the blake3 hash of its tokens, as the run manifest may pin it.
+    /// Hex of its hash, as the run manifest may pin it.
     pub fn hash(&self) -> &str {
         &self.manifest.hash
     }
 
-    /// All of its tokens, as stored: one byte each.
-    pub fn token_bytes(&self) -> &[u8] {
-        &self.tokens
+    /// Tokens from `start` on, as they are stored; `None` where the corpus does not have so many.
+    ///
+    /// # Errors
+    /// [`DataError`] where they cannot be had, or are not what the manifest names.
+    pub fn stored(&self, start: u64, count: usize) -> Result<Option<Vec<u8>>, DataError> {
+        let Some(end) = start.checked_add(count as u64).filter(|end| *end <= self.manifest.tokens) else {
+            return Ok(None);
+        };
+        let width = self.manifest.dtype.bytes() as u64;
+        let mut stored = Vec::with_capacity(count * width as usize);
+        for (shard, from, to) in self.spans(start, end) {
+            let (from, to) = (from * width, to * width);
+            for index in from / PIECE as u64..to.div_ceil(PIECE as u64) {
+                let piece = self.pieces.tokens(shard, index)?;
+                let first = index * PIECE as u64;
+                let begin = from.saturating_sub(first) as usize;
+                let end = (to - first).min(piece.len() as u64) as usize;
+                stored.extend_from_slice(piece.get(begin..end).unwrap_or_default());
+            }
+        }
+        Ok((stored.len() == count * width as usize).then_some(stored))
+    }
+
+    /// Which shards tokens lie in: the shard, and from where to where in it.
+    fn spans(&self, start: u64, end: u64) -> impl Iterator<Item = (u32, u64, u64)> {
+        let per = self.manifest.shard_tokens;
+        (start / per..end.div_ceil(per)).map(move |shard| {
+            let first = shard * per;
+            (shard as u32, start.max(first) - first, end.min(first + per) - first)
+        })
+    }
+
+    /// The pieces that tokens lie in.
+    pub(super) fn pieces_of(&self, start: u64, end: u64) -> impl Iterator<Item = (u32, u64)> {
+        let width = self.manifest.dtype.bytes() as u64;
+        self.spans(start, end.min(self.manifest.tokens)).flat_map(move |(shard, from, to)| {
+            let pieces = from * width / PIECE as u64..(to * width).div_ceil(PIECE as u64);
+            pieces.map(move |index| (shard, index))
+        })
+    }
+
+    /// Makes ready what will be asked for: from a distance, it is fetched ahead.
+    pub(super) fn expect(&self, wanted: Vec<(u32, u64)>) {
+        self.pieces.expect(wanted);
+    }
+
+    /// All of its tokens, as stored: for corpora that fit into memory.
+    ///
+    /// # Errors
+    /// Those of [`Self::stored`].
+    pub fn token_bytes(&self) -> Result<Vec<u8>, DataError> {
+        let count = usize::try_from(self.manifest.tokens).unwrap_or(usize::MAX);
+        Ok(self.stored(0, count)?.unwrap_or_default())
     }
 }
 
-/// Writes a file so that it is there whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
-    let fail = |source| DataError::File { action: "write", path: path.to_owned(), source };
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
-    file.persist(path).map(drop).map_err(|e| fail(e.error))
+/// The manifest of a corpus in a folder.
+pub(super) fn read_manifest(dir: &Path) -> Result<CorpusManifest, DataError> {
+    let path = dir.join(MANIFEST);
+    let failed = |source| DataError::File { action: "read", path: path.clone(), source };
+    if fs::metadata(&path).map_err(failed)?.len() > MAX_MANIFEST {
+        return Err(DataError::BadManifest { problem: "it is longer than any corpus' manifest".to_owned() });
+    }
+    CorpusManifest::parse(&fs::read(&path).map_err(failed)?)
 }

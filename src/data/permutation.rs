@@ -61,7 +61,7 @@ impl Permutation {
 }
 
 /// Which part of a run's order a peer has in a window: so many sequences for each of so many peers, window after window, epoch after
-/// epoch.
+/// epoch. Which of the window's parts is whose is drawn by a seed of the window: before it is known, nobody can say what a peer will train on.
 ///
 /// No two peers of a window share a sequence, and no sequence comes again before all have been given out, as far as whole windows
 /// of the corpus go: what is left over at an epoch's end is left out, and each epoch has an order of its own.
@@ -74,16 +74,25 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// The sequences of a peer, in the order in which they are trained on. `window` counts from the run's first, `seed` is the run's.
-    /// Fewer than a part where the corpus has less than one window's worth: parts then come round and overlap.
-    pub fn of(&self, seed: &[u8; 32], window: u64, peer: u64, population: u64) -> Vec<u64> {
+    /// The sequences of a peer, in the order in which they are trained on. `window` counts from the run's first, `seed` is the run's, `drawn` the
+    /// window's own. Fewer than a part where the corpus has less than one window's worth: parts then come round and overlap.
+    pub fn of(&self, seed: &[u8; 32], window: u64, drawn: &[u8; 32], peer: u64, population: u64) -> Vec<u64> {
         let of_window = self.peers.saturating_mul(self.sequences).max(1);
         let windows = (population / of_window).max(1);
         let (epoch, window) = (window / windows, window % windows);
         let order = Permutation::new(Self::key(seed, epoch), population);
-        let start = window * of_window + (peer % self.peers.max(1)) * self.sequences;
+        let peers = self.peers.max(1);
+        let place = Permutation::new(Self::places(seed, drawn), peers).at(peer % peers).unwrap_or_default();
+        let start = window * of_window + place * self.sequences;
         let count = self.sequences.min(population);
         (0..count).filter_map(|i| order.at((start + i) % population.max(1))).collect()
+    }
+
+    /// The key of the order in which a window's parts are dealt out.
+    fn places(seed: &[u8; 32], drawn: &[u8; 32]) -> [u8; 32] {
+        let mut hash = blake3::Hasher::new_derive_key("templar order of the peers of a window, version 1");
+        hash.update(seed).update(drawn);
+        *hash.finalize().as_bytes()
     }
 
     /// The key of an epoch's order.
@@ -101,6 +110,7 @@ mod tests {
     use std::collections::HashSet;
 
     const SEED: [u8; 32] = [3; 32];
+    const DRAWN: [u8; 32] = [8; 32];
 
     #[test]
     fn every_place_has_another_and_none_is_left_out() {
@@ -150,16 +160,34 @@ mod tests {
     #[test]
     fn a_corpus_of_less_than_a_window_is_shared() {
         let shares = Shares { peers: 4, sequences: 10 };
-        let parts: Vec<_> = (0..4).map(|peer| shares.of(&SEED, 0, peer, 12)).collect();
+        let parts: Vec<_> = (0..4).map(|peer| shares.of(&SEED, 0, &DRAWN, peer, 12)).collect();
         assert!(parts.iter().all(|part| part.len() == 10 && part.iter().all(|index| *index < 12)));
-        assert!(shares.of(&SEED, 0, 0, 0).is_empty());
-        assert_eq!(shares.of(&SEED, 5, 2, 3).len(), 3);
+        assert!(shares.of(&SEED, 0, &DRAWN, 0, 0).is_empty());
+        assert_eq!(shares.of(&SEED, 5, &DRAWN, 2, 3).len(), 3);
+    }
+
+    #[test]
+    fn before_its_seed_a_part_may_be_anybodys() {
+        // 20,000 seeds, where the part of one peer of 30 goes: as in `places_are_as_likely_as_each_other`.
+        let shares = Shares { peers: 30, sequences: 1 };
+        let order: Vec<u64> = (0..30).flat_map(|peer| shares.of(&SEED, 0, &DRAWN, peer, 30)).collect();
+        let mut seen = [0u32; 30];
+        for seed in 0..20_000u64 {
+            let mut drawn = [0; 32];
+            drawn[..8].copy_from_slice(&seed.to_le_bytes());
+            let part = shares.of(&SEED, 0, &drawn, 7, 30);
+            seen[order.iter().position(|index| *index == part[0]).unwrap()] += 1;
+        }
+        let expected = 20_000.0 / 30.0;
+        let chi: f64 = seen.iter().map(|n| (f64::from(*n) - expected).powi(2) / expected).sum();
+        assert!(chi < 72.0, "{chi} {seen:?}");
     }
 
     proptest! {
         #[test]
         fn parts_are_apart_and_an_epoch_is_whole(
             seed in any::<[u8; 32]>(),
+            drawn in any::<[u8; 32]>(),
             peers in 1u64..8,
             sequences in 1u64..12,
             windows in 1u64..6,
@@ -172,7 +200,9 @@ mod tests {
             let mut seen = HashSet::new();
             for window in 0..windows {
                 for peer in 0..peers {
-                    let part = shares.of(&seed, epoch * windows + window, peer, population);
+                    let part = shares.of(&seed, epoch * windows + window, &drawn, peer, population);
+                    // Everyone who computes it gets the same.
+                    prop_assert_eq!(&part, &shares.of(&seed, epoch * windows + window, &drawn, peer, population));
                     prop_assert_eq!(part.len() as u64, sequences);
                     prop_assert!(part.iter().all(|index| *index < population && seen.insert(*index)));
                 }
@@ -180,8 +210,8 @@ mod tests {
             prop_assert_eq!(seen.len() as u64, windows * of_window);
             // Another epoch and another seed have other orders, where there is more than one.
             if population > 50 {
-                let first = shares.of(&seed, epoch * windows, 0, population);
-                let next = shares.of(&seed, (epoch + 1) * windows, 0, population);
+                let first = shares.of(&seed, epoch * windows, &drawn, 0, population);
+                let next = shares.of(&seed, (epoch + 1) * windows, &drawn, 0, population);
                 prop_assert!(sequences < 4 || first != next);
             }
         }

@@ -1,219 +1,417 @@
-use super::{DataError, corpus::SEPARATOR};
-use std::{
-    collections::HashSet,
-    env, fs,
-    path::{Path, PathBuf},
+//! Text becomes a corpus: documents are read, made into tokens on all cores and written, side by side, in bounded memory, and an
+//! interrupted preparation goes on where it was.
+
+mod documents;
+mod inputs;
+mod journal;
+mod texts;
+mod writer;
+
+pub use inputs::{Bring, InputFile, Kind, Place, local};
+pub use texts::default_sources;
+
+use super::{
+    Corpus, DataError,
+    corpus::SEPARATOR,
+    format::{CorpusManifest, Dtype, MANIFEST},
 };
+use crate::{
+    telemetry::files::write_atomic,
+    tokenizer::{TOKENIZER_FILE, Tokenizer},
+};
+use documents::{Batch, End, LeftOut, Position, Reader, Reading};
+use journal::Journal;
+use rayon::prelude::*;
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    time::{Duration, Instant},
+};
+use writer::{Cut, ShardWriter};
 
-/// Which files of a folder are text.
-const EXTENSIONS: [&str; 3] = ["rs", "md", "txt"];
-/// Larger files of a folder are left out: they are tables and generated code, which repeat themselves.
-const LARGEST_FILE: u64 = 200_000;
-/// Folders inside of folders are followed this far.
-const DEEPEST: usize = 32;
+/// Batches that wait between two steps.
+const AHEAD: usize = 2;
+/// How often is noted where to go on.
+const NOTE: Duration = Duration::from_secs(3);
+/// The longest document for a tokenizer: it keeps a hundred times as much about it.
+const LONGEST: usize = 16 << 20;
+/// The longest one of bytes.
+const LONGEST_OF_BYTES: usize = 256 << 20;
+/// Held by the process that prepares into a folder.
+const LOCK: &str = "prepare.lock";
 
-/// The file by which cargo marks a crate that it unpacked.
-const UNPACKED: &str = ".cargo-ok";
-/// Crates that this library needs on every system: whoever built it has their sources, 30 MB of text and code by many
-/// hands. Together with the lock file the list pins every byte of the default text.
-const DEFAULT_TEXT: [&str; 29] = [
-    "bitvec",
-    "chrono",
-    "curve25519-dalek",
-    "futures-util",
-    "h2",
-    "hashbrown",
-    "http",
-    "hyper",
-    "hyper-util",
-    "indexmap",
-    "itertools",
-    "memchr",
-    "ndarray",
-    "num-bigint",
-    "parquet",
-    "quick-xml",
-    "regex-automata",
-    "regex-syntax",
-    "rustls",
-    "s3s",
-    "serde_json",
-    "subxt",
-    "syn",
-    "time",
-    "tokio",
-    "tokio-util",
-    "tracing-subscriber",
-    "winnow",
-    "zerocopy",
-];
-/// Which versions of them were built.
-const LOCK: &str = include_str!("../../Cargo.lock");
-
-/// The text that every builder has: the sources of some of this library's dependencies, in the versions of its lock
-/// file, where cargo unpacked them (`$CARGO_HOME/registry/src/*/`). It is the same on every machine.
-///
-/// # Errors
-/// [`DataError::NoRegistry`] where one of them is missing.
-pub fn default_sources() -> Result<Vec<PathBuf>, DataError> {
-    let no_registry = |missing: &str| DataError::NoRegistry { missing: missing.to_owned() };
-    let home = env::var_os("CARGO_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    let home = home.or_else(|| Some(env::home_dir()?.join(".cargo"))).ok_or_else(|| no_registry("cargo"))?;
-    let listed = fs::read_dir(home.join("registry").join("src"));
-    let registries: Vec<PathBuf> = listed.into_iter().flatten().flatten().map(|e| e.path()).collect();
-    let crates = DEFAULT_TEXT.iter().map(|name| {
-        let folder = format!("{name}-{}", locked_version(name).unwrap_or_default());
-        let found = registries.iter().map(|registry| registry.join(&folder)).find(|path| path.is_dir());
-        found.ok_or_else(|| no_registry(&folder))
-    });
-    crates.collect()
+/// What makes text into tokens.
+#[derive(Debug, Clone)]
+pub enum Tokens {
+    /// A token is a byte of UTF-8; 0 ends a document.
+    Bytes,
+    /// A tokenizer.
+    Of {
+        /// The tokenizer.
+        tokenizer: Box<Tokenizer>,
+        /// Its id, as the run manifest names it.
+        id: String,
+        /// The token that ends a document.
+        separator: u32,
+    },
 }
 
-/// The version of a crate in the lock file; the first that is listed, the oldest, where there are several.
-fn locked_version(name: &str) -> Option<&'static str> {
-    let quoted =
-        |line: &'static str, key: &str| line.strip_prefix(key)?.strip_prefix(" = \"")?.strip_suffix('"');
-    let mut lines = LOCK.lines();
-    lines.find(|line| quoted(line, "name") == Some(name))?;
-    quoted(lines.next()?, "version")
+/// Text that is to become a corpus.
+#[derive(Debug, Clone)]
+pub struct Preparation {
+    /// The files, in their order: [`local`], or from elsewhere.
+    pub files: Vec<InputFile>,
+    /// What makes tokens of it.
+    pub tokens: Tokens,
+    /// The folder that it is written to.
+    pub out: PathBuf,
+    /// Tokens that a sample id is of: the run's sequence length.
+    pub sequence_length: u64,
+    /// Tokens of a shard, a multiple of that.
+    pub shard_tokens: u64,
+    /// Tokens after which it ends; the last document may be cut.
+    pub limit: Option<u64>,
+    /// The column or field with the text.
+    pub column: String,
+    /// Whether documents that cannot be read are left out.
+    pub skip_bad: bool,
+    /// Where the text is from, in words.
+    pub source: String,
+    /// Its licence, in words.
+    pub licence: String,
 }
 
-/// Text, joined.
-pub(super) struct Text {
-    pub bytes: Vec<u8>,
+/// How far a preparation is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Progress {
+    /// Bytes of all files.
+    pub input_bytes: u64,
+    /// Bytes of them that were read, about.
+    pub read_bytes: u64,
+    /// Documents that became tokens.
     pub documents: u64,
-    pub duplicates: u64,
+    /// Tokens that are written.
+    pub tokens: u64,
+    /// Bytes of text that became tokens.
+    pub text_bytes: u64,
 }
 
-struct Candidate {
-    /// By this files are ordered: the hash of the path without versions, then the path itself.
-    order: ([u8; 32], String),
-    path: PathBuf,
-    /// Named by the user, so taken whatever its extension and size.
-    named: bool,
+/// Tokens of a batch, as they are stored.
+struct Stored {
+    bytes: Vec<u8>,
+    documents: Vec<usize>,
+    text_bytes: u64,
+    left_out: LeftOut,
+    next: Position,
+    read: u64,
 }
 
-/// Reads the sources, in the order of the candidates, until the limit is reached.
-pub(super) fn gather(sources: &[PathBuf], limit_bytes: u64) -> Result<Text, DataError> {
-    let mut candidates = Vec::new();
-    for source in sources {
-        let fail = |e| DataError::File { action: "read", path: source.clone(), source: e };
-        let metadata = fs::metadata(source).map_err(fail)?;
-        if metadata.is_dir() {
-            // Fails where the user's own folder cannot be read; inside, that only leaves files out.
-            fs::read_dir(source).map_err(fail)?;
-            // A crate's own name counts, as if the registry with all of its crates had been given.
-            let within = match source.file_name() {
-                Some(name) if source.join(UNPACKED).exists() => format!("{}/", name.to_string_lossy()),
-                _ => String::new(),
-            };
-            walk(source, &within, &mut candidates, DEEPEST);
-        } else {
-            let name = source.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
-            candidates.push(Candidate { order: order(&name), path: source.clone(), named: true });
-        }
-    }
-    candidates.sort_by(|a, b| a.order.cmp(&b.order));
-
-    let mut text = Text { bytes: Vec::new(), documents: 0, duplicates: 0 };
-    let mut seen = HashSet::new();
-    let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
-    for Candidate { path, named, .. } in candidates {
-        if text.bytes.len() >= limit {
-            break;
-        }
-        let content = match fs::read(&path) {
-            Ok(content) => content,
-            Err(source) if named => return Err(DataError::File { action: "read", path, source }),
-            Err(_) => continue,
-        };
-        if std::str::from_utf8(&content).is_err() || content.contains(&SEPARATOR) {
-            if named {
-                return Err(DataError::NotText { path });
+impl Preparation {
+    /// Prepares the corpus, or goes on with it. `told` hears of the progress a few times each second.
+    ///
+    /// Whenever it is interrupted, the folder has no `corpus.json`, and the same call goes on from at most a few seconds before.
+    /// The end is the same bytes however often that happens, and on however many cores.
+    ///
+    /// # Errors
+    /// [`DataError`]. What is written so far stays, for the next try; where nothing is, the folder is as it was.
+    pub fn run(&self, mut told: impl FnMut(Progress)) -> Result<CorpusManifest, DataError> {
+        let made = !self.out.exists();
+        let failed = |path: &Path, source| DataError::File { action: "write", path: path.to_owned(), source };
+        fs::create_dir_all(&self.out).map_err(|e| failed(&self.out, e))?;
+        let lock_path = self.out.join(LOCK);
+        let lock = File::create(&lock_path).map_err(|e| failed(&lock_path, e))?;
+        lock.try_lock().map_err(|_| DataError::Busy { path: self.out.clone() })?;
+        let result = self.locked(&mut told);
+        let _ = fs::remove_file(&lock_path);
+        if result.is_err() && !Journal::path(&self.out).exists() {
+            // Nothing was noted, so nothing can be gone on with.
+            let _ = fs::remove_file(self.out.join(super::format::shard_file(0)).with_extension("part"));
+            if made {
+                let _ = fs::remove_dir(&self.out);
             }
-            continue;
         }
-        if content.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        if !seen.insert(blake3::hash(&content)) {
-            text.duplicates += 1;
-            continue;
-        }
-        text.bytes.extend_from_slice(&content);
-        text.bytes.push(SEPARATOR);
-        text.documents += 1;
+        result
     }
-    text.bytes.truncate(limit);
-    if text.bytes.is_empty() {
+
+    fn locked(&self, told: &mut dyn FnMut(Progress)) -> Result<CorpusManifest, DataError> {
+        let cut = self.cut()?;
+        if self.out.join(MANIFEST).exists() {
+            return Err(DataError::AlreadyThere { path: self.out.clone() });
+        }
+        let settings = self.settings(cut);
+        let mut journal = Journal::open(&self.out, &settings)?;
+        let mut writer = ShardWriter::resume(&self.out, cut, journal.shards.clone(), journal.tokens)?;
+        let before: Vec<u64> =
+            self.files.iter().scan(0, |sum, file| Some(std::mem::replace(sum, *sum + file.bytes))).collect();
+        let input_bytes = self.files.iter().map(|file| file.bytes).sum();
+        let limit = self.limit.unwrap_or(u64::MAX);
+        std::thread::scope(|scope| {
+            let (give, batches) = sync_channel(AHEAD);
+            let (pass, stored) = sync_channel(AHEAD);
+            let from = journal.next;
+            scope.spawn(move || self.read(from, &give));
+            scope.spawn(move || self.tokenize(cut.dtype, batches, &pass));
+            let mut noted = Instant::now();
+            for batch in stored {
+                let batch: Stored = batch?;
+                let room = limit.saturating_sub(writer.tokens());
+                let bytes =
+                    usize::try_from(room.saturating_mul(cut.dtype.bytes() as u64)).unwrap_or(usize::MAX);
+                let fits = batch.bytes.len().min(bytes);
+                writer.append(batch.bytes.get(..fits).unwrap_or_default())?;
+                let whole = batch.documents.iter().take_while(|start| **start < fits).count();
+                journal.documents += whole as u64;
+                journal.text_bytes += batch.text_bytes;
+                journal.left_out.empty += batch.left_out.empty;
+                journal.left_out.duplicates += batch.left_out.duplicates;
+                journal.left_out.bad += batch.left_out.bad;
+                journal.next = batch.next;
+                let read = before.get(batch.next.file).map_or(input_bytes, |before| before + batch.read);
+                told(Progress {
+                    input_bytes,
+                    read_bytes: read.min(input_bytes),
+                    documents: journal.documents,
+                    tokens: writer.tokens(),
+                    text_bytes: journal.text_bytes,
+                });
+                if writer.tokens() >= limit {
+                    break;
+                }
+                if noted.elapsed() >= NOTE {
+                    self.note(&mut journal, &mut writer)?;
+                    noted = Instant::now();
+                }
+            }
+            Ok::<(), DataError>(())
+        })?;
+        if writer.tokens() == 0 {
+            let names: Vec<&str> = self.files.iter().take(3).map(|file| file.name.as_str()).collect();
+            return Err(DataError::NoText { sources: names.join(", ") });
+        }
+        self.note(&mut journal, &mut writer)?;
+        let tokens = writer.tokens();
+        let manifest = self.manifest(cut, tokens, &journal, writer.finish()?)?;
+        Journal::remove(&self.out)?;
+        Ok(manifest)
+    }
+
+    fn note(&self, journal: &mut Journal, writer: &mut ShardWriter) -> Result<(), DataError> {
+        let (shards, tokens) = writer.settle()?;
+        (journal.shards, journal.tokens) = (shards.to_vec(), tokens);
+        journal.write(&self.out)
+    }
+
+    fn cut(&self) -> Result<Cut, DataError> {
+        let dtype = match &self.tokens {
+            Tokens::Bytes => Dtype::U8,
+            Tokens::Of { tokenizer, .. } => Dtype::of(tokenizer.len() as u64),
+        };
+        let (sequence, shard) = (self.sequence_length, self.shard_tokens);
+        if sequence == 0 || shard == 0 || !shard.is_multiple_of(sequence) {
+            return Err(DataError::Cut { sequence, shard });
+        }
+        Ok(Cut { dtype, sequence, shard })
+    }
+
+    fn tokenizer_files(&self) -> Result<Vec<(String, Vec<u8>)>, DataError> {
+        match &self.tokens {
+            Tokens::Bytes => Ok(Tokenizer::bytes().map_err(DataError::tokenizer)?.files().to_vec()),
+            Tokens::Of { tokenizer, .. } => Ok(tokenizer.files().to_vec()),
+        }
+    }
+
+    fn tokenizer_hash(&self) -> Result<String, DataError> {
+        let files = self.tokenizer_files()?;
+        let file = files.iter().find(|(name, _)| name == TOKENIZER_FILE);
+        Ok(blake3::hash(file.map_or(&[], |(_, bytes)| bytes.as_slice())).to_hex().to_string())
+    }
+
+    /// The hash of what is prepared and how.
+    fn settings(&self, cut: Cut) -> String {
+        let files = self.files.iter().map(|file| (&file.name, file.bytes)).collect::<Vec<_>>();
+        let separator = match &self.tokens {
+            Tokens::Bytes => u32::from(SEPARATOR),
+            Tokens::Of { separator, .. } => *separator,
+        };
+        let hash = self.tokenizer_hash().unwrap_or_default();
+        let all = format!("{files:?} {hash} {separator} {cut:?} {:?} {}", self.limit, self.column);
+        blake3::hash(all.as_bytes()).to_hex().to_string()
+    }
+
+    /// Reads documents; ends when nobody takes them any more.
+    fn read(&self, from: Position, give: &SyncSender<Result<Batch, DataError>>) {
+        let how = Reading {
+            column: &self.column,
+            longest: if matches!(self.tokens, Tokens::Bytes) { LONGEST_OF_BYTES } else { LONGEST },
+            no_nul: matches!(self.tokens, Tokens::Bytes),
+            skip_bad: self.skip_bad,
+        };
+        let mut reader = Reader::new(how, |batch| give.send(Ok(batch)).is_ok());
+        let mut all = || -> Result<(), End> {
+            for (number, file) in self.files.iter().enumerate() {
+                // Text files count for later ones that are like them, also where they were read before.
+                let skip = match number.cmp(&from.file) {
+                    std::cmp::Ordering::Less if file.kind == Kind::Text => u64::MAX,
+                    std::cmp::Ordering::Less => continue,
+                    std::cmp::Ordering::Equal => from.document,
+                    std::cmp::Ordering::Greater => 0,
+                };
+                match &file.place {
+                    Place::Here(path) => reader.file(number, file, path, skip)?,
+                    Place::Elsewhere(there) => {
+                        let path = self.out.join("input.part");
+                        there.bring(&path)?;
+                        let read = reader.file(number, file, &path, skip);
+                        let _ = fs::remove_file(&path);
+                        read?;
+                    }
+                }
+            }
+            reader.finish()
+        };
+        if let Err(End::Failed(error)) = all() {
+            let _ = give.send(Err(error));
+        }
+    }
+
+    /// Makes tokens of batches, each on all cores.
+    fn tokenize(
+        &self,
+        dtype: Dtype,
+        batches: Receiver<Result<Batch, DataError>>,
+        pass: &SyncSender<Result<Stored, DataError>>,
+    ) {
+        for batch in batches {
+            let stored = batch.and_then(|batch| {
+                let texts: Result<Vec<Vec<u8>>, DataError> =
+                    batch.texts.par_iter().map(|text| self.stored(dtype, text)).collect();
+                let mut documents = Vec::with_capacity(batch.texts.len());
+                let mut bytes = Vec::new();
+                for text in texts? {
+                    documents.push(bytes.len());
+                    bytes.extend_from_slice(&text);
+                }
+                let Batch { bytes: text_bytes, left_out, next, read, .. } = batch;
+                Ok(Stored { bytes, documents, text_bytes: text_bytes as u64, left_out, next, read })
+            });
+            let failed = stored.is_err();
+            if pass.send(stored).is_err() || failed {
+                return;
+            }
+        }
+    }
+
+    /// The tokens of a document and the one that ends it, as they are stored.
+    fn stored(&self, dtype: Dtype, text: &str) -> Result<Vec<u8>, DataError> {
+        let Tokens::Of { tokenizer, separator, .. } = &self.tokens else {
+            let mut bytes = Vec::with_capacity(text.len() + 1);
+            bytes.extend_from_slice(text.as_bytes());
+            bytes.push(SEPARATOR);
+            return Ok(bytes);
+        };
+        let encoding = tokenizer.encoding(text).map_err(DataError::tokenizer)?;
+        let mut bytes = Vec::with_capacity((encoding.get_ids().len() + 1) * dtype.bytes());
+        for token in encoding.get_ids().iter().chain([separator]) {
+            if !dtype.store(*token, &mut bytes) {
+                return Err(DataError::Tokenizer {
+                    problem: format!("it has a token {token} above its vocabulary"),
+                });
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Writes what stands beside the shards, the manifest last: a corpus that was interrupted has none.
+    fn manifest(
+        &self,
+        cut: Cut,
+        tokens: u64,
+        journal: &Journal,
+        shards: Vec<super::format::Shard>,
+    ) -> Result<CorpusManifest, DataError> {
+        let (id, vocabulary, separator) = match &self.tokens {
+            Tokens::Bytes => ("bytes", 256, u32::from(SEPARATOR)),
+            Tokens::Of { tokenizer, id, separator } => (id.as_str(), tokenizer.len() as u64, *separator),
+        };
+        let mut manifest = CorpusManifest {
+            version: CorpusManifest::version(),
+            hash: String::new(),
+            tokenizer: id.to_owned(),
+            tokenizer_hash: self.tokenizer_hash()?,
+            vocabulary,
+            separator,
+            dtype: cut.dtype,
+            sequence_length: cut.sequence,
+            shard_tokens: cut.shard,
+            tokens,
+            documents: journal.documents,
+            skipped: journal.left_out.bad,
+            empty: journal.left_out.empty,
+            duplicates: journal.left_out.duplicates,
+            text_bytes: journal.text_bytes,
+            source: self.source.clone(),
+            licence: self.licence.clone(),
+            shards,
+        };
+        manifest.hash = hex::encode(manifest.identity());
+        for (name, bytes) in self.tokenizer_files()? {
+            self.write(&name, &bytes)?;
+        }
+        let json = serde_json::to_vec_pretty(&manifest)
+            .map_err(|e| DataError::BadManifest { problem: e.to_string() })?;
+        self.write(MANIFEST, &json)?;
+        Ok(manifest)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DataError> {
+        let path = self.out.join(name);
+        write_atomic(&path, bytes).map_err(|source| DataError::File { action: "write", path, source })
+    }
+}
+
+/// The text files of sources, of which there must be one.
+fn texts_of(sources: &[PathBuf]) -> Result<Vec<InputFile>, DataError> {
+    let files = texts::files(sources)?;
+    if files.is_empty() {
         let names: Vec<String> = sources.iter().map(|path| path.display().to_string()).collect();
         return Err(DataError::NoText { sources: names.join(", ") });
     }
-    Ok(text)
+    Ok(files)
 }
 
-/// Collects the text files below a folder. `within` is the folder's path in its source, with a slash at
-/// its end. Links are not followed, so there are no loops; what cannot be read is left out.
-fn walk(folder: &Path, within: &str, candidates: &mut Vec<Candidate>, depth: usize) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let Ok(kind) = entry.file_type() else { continue };
-        let path = entry.path();
-        let within = format!("{within}{name}");
-        if kind.is_dir() {
-            if depth > 0 && !name.starts_with('.') {
-                walk(&path, &format!("{within}/"), candidates, depth - 1);
+impl Corpus {
+    /// Prepares text of this machine as bytes: `sources` are text files, or folders whose `.rs`, `.md` and `.txt` files are taken. A corpus that
+    /// is in `out_dir` already is replaced. It has `limit_bytes` at most.
+    ///
+    /// # Errors
+    /// Those of [`Preparation::run`].
+    pub fn prepare(
+        sources: &[PathBuf],
+        out_dir: &Path,
+        limit_bytes: u64,
+    ) -> Result<CorpusManifest, DataError> {
+        for name in [MANIFEST.to_owned(), Journal::path(Path::new("")).display().to_string()] {
+            let path = out_dir.join(name);
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(DataError::File { action: "remove", path, source });
+                }
+                _ => {}
             }
-        } else if kind.is_file()
-            && path.extension().and_then(|e| e.to_str()).is_some_and(|e| EXTENSIONS.contains(&e))
-            && entry.metadata().is_ok_and(|metadata| metadata.len() <= LARGEST_FILE)
-        {
-            candidates.push(Candidate { order: order(&within), path, named: false });
         }
-    }
-}
-
-fn order(within: &str) -> ([u8; 32], String) {
-    let mut parts = within.splitn(2, '/');
-    let project = without_version(parts.next().unwrap_or_default());
-    let mut hash = blake3::Hasher::new();
-    hash.update(project.as_bytes()).update(b"/").update(parts.next().unwrap_or_default().as_bytes());
-    (*hash.finalize().as_bytes(), within.to_owned())
-}
-
-/// A crate's folder is `name-1.2.3`.
-fn without_version(folder: &str) -> &str {
-    match folder.rsplit_once('-') {
-        Some((name, version)) if version.starts_with(|c: char| c.is_ascii_digit()) => name,
-        _ => folder,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_text_is_of_locked_crates() {
-        for name in DEFAULT_TEXT {
-            let version = locked_version(name);
-            assert!(
-                version.is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit())),
-                "{name}: {version:?}"
-            );
-        }
-        assert_eq!(locked_version("no-such-crate"), None);
-    }
-
-    #[test]
-    fn versions_of_a_crate_stay_together() {
-        assert_eq!(without_version("serde_json-1.0.150"), "serde_json");
-        assert_eq!(without_version("windows-sys-0.59.0"), "windows-sys");
-        assert_eq!(without_version("plain-folder"), "plain-folder");
-        let (old, new) = (order("windows-sys-0.52.0/src/lib.rs"), order("windows-sys-0.59.0/src/lib.rs"));
-        assert_eq!(old.0, new.0);
-        assert!(old < new);
-        assert_ne!(old.0, order("windows-sys-0.59.0/src/main.rs").0);
+        let preparation = Preparation {
+            files: texts_of(sources)?,
+            tokens: Tokens::Bytes,
+            out: out_dir.to_owned(),
+            sequence_length: 128,
+            shard_tokens: 1 << 28,
+            limit: Some(limit_bytes),
+            column: "text".to_owned(),
+            skip_bad: false,
+            source: "text files".to_owned(),
+            licence: String::new(),
+        };
+        preparation.run(|_| {})
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     chain::ChainError,
     checkpoint::CheckpointError,
     codec::{AggregateError, EncodeError, LayoutError},
+    data::DataError,
     gauntlet::GauntletError,
     gradient::GradientError,
     manifest::ManifestError,
@@ -125,12 +126,15 @@ pub enum NodeError {
     /// The score log cannot be used.
     #[error(transparent)]
     ScoreLog(#[from] ScoreLogError),
-    /// The data does not hold a sequence that the window assigns.
-    #[error("the corpus has no sequence {index}, which the window assigns")]
-    NoSequence {
-        /// The sequence's number.
-        index: u64,
+    /// What a window assigns is not known yet.
+    #[error("the block hash that draws the assignments of window {window} is not known yet")]
+    NoSeed {
+        /// The window.
+        window: Window,
     },
+    /// The text cannot be had.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// A file of the node's own cannot be read or written.
     #[error("cannot use {path}")]
     File {
@@ -155,6 +159,7 @@ impl NodeError {
             Self::Bucket(error) => error.is_transient(),
             Self::Chain(error) => error.is_transient(),
             Self::Checkpoint(error) => error.is_transient(),
+            Self::Data(error) => error.is_transient(),
             Self::Missing { .. } => true,
             _ => false,
         }

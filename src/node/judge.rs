@@ -84,7 +84,7 @@ impl Judge {
         let itself = gathered.accepted().find(|(other, ..)| *other == hotkey);
         let itself = itself.map(|(_, _, payload, _)| payload);
         // Stage 1 has refused who claims more than the window assigns.
-        let mut claimed = view.assigned(hotkey.as_ref(), window);
+        let mut claimed = view.assigned(hotkey, window)?;
         claimed.truncate(itself.map_or(0, |payload| payload.header.sample_count as usize));
         let count = view.identity.manifest.parsed.gauntlet.own_sequences;
         let own = view.tokens(&data::judged(&shared.seed, hotkey.as_ref(), &claimed, count))?;

@@ -99,7 +99,7 @@ impl<'a> OpenWindow<'a> {
     /// [`DecidingBlocks::evaluation`], `chosen` are the peers that were aggregated.
     ///
     /// # Errors
-    /// [`NodeError::NoSequence`], and those of tensors that do not fit together.
+    /// [`NodeError::Data`], and those of tensors that do not fit together.
     pub async fn measure(
         &self,
         judge: &mut Judge,

@@ -7,6 +7,7 @@
     reason = "a test may fail, and shows what it found"
 )]
 
+mod data;
 mod eval;
 mod help;
 mod house;

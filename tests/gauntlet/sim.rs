@@ -16,7 +16,7 @@ fn full() -> bool {
 fn text(scenario: &Scenario) -> Text {
     let folder = tempfile::tempdir().unwrap();
     Corpus::prepare(&data::default_sources().unwrap(), folder.path(), scenario.text_bytes).unwrap();
-    Text::new(Corpus::open(folder.path()).unwrap().token_bytes(), scenario.sequence_length).unwrap()
+    Text::new(&Corpus::open(folder.path()).unwrap().token_bytes().unwrap(), scenario.sequence_length).unwrap()
 }
 
 fn threads() -> usize {

@@ -68,7 +68,7 @@ fn who_comes_late_and_who_leads_on_have_the_model_of_the_others() {
     ];
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (mut damaged, mut killed) = (false, false);
-    let report = localnet(&dir, &arguments, |done| {
+    let report = localnet(&dir, &arguments, &[], |done| {
         if done + 2 >= join && !std::mem::replace(&mut damaged, true) {
             damage_a_gradient(&dir);
         }

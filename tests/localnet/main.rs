@@ -9,6 +9,7 @@
 
 mod audit;
 mod catch_up;
+mod data;
 mod network;
 #[path = "../support.rs"]
 mod support;

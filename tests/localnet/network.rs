@@ -10,7 +10,12 @@ use std::{
 };
 
 /// Runs a localnet and calls `at_window` with each window that is over, counted from 1.
-pub fn localnet(dir: &Path, arguments: &[&str], mut at_window: impl FnMut(u64)) -> Value {
+pub fn localnet(
+    dir: &Path,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    mut at_window: impl FnMut(u64),
+) -> Value {
     let _network = crate::one_network();
     let mut child = Command::new(env!("CARGO_BIN_EXE_templar"))
         .arg("localnet")
@@ -18,6 +23,7 @@ pub fn localnet(dir: &Path, arguments: &[&str], mut at_window: impl FnMut(u64)) 
         .arg("--dir")
         .arg(dir)
         .args(arguments)
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -67,7 +73,7 @@ fn a_network_trains_judges_and_pays_and_survives_kills() {
     let windows = if std::env::var_os("TEMPLAR_FULL_TESTS").is_some() { 20 } else { 12 };
     let count = format!("--windows={windows}");
     let arguments = [count.as_str(), "--miners=4", "--saboteur=noise:1", "--saboteur=lazy:1"];
-    let report = localnet(&dir, &arguments, |done| {
+    let report = localnet(&dir, &arguments, &[], |done| {
         for (at, name) in [(4, "miner-2"), (7, "validator-1")] {
             if done >= at && killed.insert(name) {
                 kill(&dir, name);

@@ -1,7 +1,7 @@
 //! The corpus: what is taken as text, that the same files give the same tokens, and how they are cut.
 
 use std::{fs, path::Path};
-use templar::data::{Corpus, DataError, assigned, default_sources, sample_id};
+use templar::data::{Corpus, DataError, assigned, default_sources, sample_id, verify};
 
 fn write(root: &Path, path: &str, content: &[u8]) {
     let path = root.join(path);
@@ -41,7 +41,7 @@ fn the_same_files_give_the_same_tokens_wherever_they_lie() {
     assert_eq!((manifest.documents, manifest.duplicates), (5, 1));
 
     let corpus = Corpus::open(&out.path().join("a")).unwrap();
-    let text = String::from_utf8(corpus.token_bytes().to_vec()).unwrap();
+    let text = String::from_utf8(corpus.token_bytes().unwrap()).unwrap();
     let mut documents: Vec<&str> = text.split_terminator('\0').collect();
     assert_eq!(text.len() as u64, manifest.tokens);
     // Two versions of one file stand next to each other, the older one first.
@@ -73,7 +73,7 @@ fn the_limit_is_kept() {
     }
     let manifest = Corpus::prepare(&[root.path().to_owned()], out.path(), 1000).unwrap();
     assert_eq!((manifest.tokens, manifest.documents), (1000, 10));
-    assert_eq!(Corpus::open(out.path()).unwrap().token_bytes().len(), 1000);
+    assert_eq!(Corpus::open(out.path()).unwrap().token_bytes().unwrap().len(), 1000);
 }
 
 #[test]
@@ -90,13 +90,16 @@ fn sequences_share_a_token_and_the_last_are_held_out() {
     assert_eq!(tokens(0), (0..9).map(|i| i64::from(text[i])).collect::<Vec<_>>());
     assert_eq!(tokens(0)[8], tokens(1)[0]);
     assert_eq!(tokens(11), (88..97).map(|i| i64::from(text[i])).collect::<Vec<_>>());
-    assert_eq!(sequences.tokens(u64::MAX), None);
+    assert!(matches!(sequences.tokens(u64::MAX), Err(DataError::NoSequence { .. })));
     assert_eq!(sequences.batch(&[11, 0]).unwrap(), [tokens(11), tokens(0)].concat());
-    assert_eq!(sequences.batch(&[0, 1 << 60]), None);
-    assert_eq!(sequences.sample_id(1), Some(sample_id(&text[8..16])));
+    assert!(matches!(
+        sequences.batch(&[0, 1 << 60]),
+        Err(DataError::NoSequence { index: 1_152_921_504_606_846_976 })
+    ));
+    assert_eq!(sequences.sample_id(1).unwrap(), sample_id(&text[8..16]));
     // What is assigned can be read, and is not held out.
     for index in assigned(&[1; 32], &[2; 32], 0, 64, sequences.training()) {
-        assert!(index < sequences.held_out().start && sequences.tokens(index).is_some());
+        assert!(index < sequences.held_out().start && sequences.tokens(index).is_ok());
     }
     let error = corpus.sequences(8, 12).unwrap_err();
     assert_eq!(error.to_string(), "the corpus has 12 sequences of 8 tokens; 13 are needed");
@@ -126,21 +129,26 @@ fn a_corpus_that_was_changed_is_not_opened() {
     assert!(matches!(open(), DataError::File { .. }));
 
     prepare();
-    let tokens = out.path().join("tokens.bin");
+    let tokens = out.path().join("shard-000000.bin");
     let mut bytes = fs::read(&tokens).unwrap();
     bytes[3] ^= 1;
     fs::write(&tokens, &bytes).unwrap();
-    assert!(open().to_string().contains("its hash is "));
+    // A corpus may be larger than a start should read; what is wrong shows when it is read.
+    let read = Corpus::open(out.path()).unwrap().token_bytes().unwrap_err();
+    assert!(read.to_string().contains("the bytes from 0 on are not those"), "{read}");
+    assert!(verify(out.path(), |_| {}).unwrap_err().to_string().contains("its hash is "));
     fs::write(&tokens, &bytes[1..]).unwrap();
-    assert!(open().to_string().contains("22 tokens instead of 23"));
+    assert!(open().to_string().contains("it has 22 bytes instead of 23"));
 
     prepare();
     let manifest = out.path().join("corpus.json");
     let text = fs::read_to_string(&manifest).unwrap();
     fs::write(&manifest, text.replace("\"u8\"", "\"u32\"")).unwrap();
-    assert_eq!(open().to_string(), "the corpus has the dtype `u32`, which this program does not know");
+    assert!(open().to_string().contains("its content has the hash "));
+    fs::write(&manifest, text.replace("\"version\": 2", "\"version\": 1")).unwrap();
+    assert!(open().to_string().contains("it is of version 1, this program reads 2"));
     fs::write(&manifest, "{}").unwrap();
-    assert!(matches!(open(), DataError::Manifest { .. }));
+    assert!(matches!(open(), DataError::BadManifest { .. }));
     prepare();
     Corpus::open(out.path()).unwrap();
 }
@@ -154,7 +162,7 @@ fn the_default_text_is_the_same_on_every_machine() {
     assert!(manifest.documents > 1000);
     // Other versions in Cargo.lock are another text: then the figures of docs/ are to be measured again.
     assert_eq!(
-        manifest.hash, "9fad06b6673b1f812000ea314190508462a40a888a2d1005da852c29fe4d5786",
+        manifest.shards[0].hash, "9fad06b6673b1f812000ea314190508462a40a888a2d1005da852c29fe4d5786",
         "the default text is another one"
     );
     let corpus = Corpus::open(out.path()).unwrap();

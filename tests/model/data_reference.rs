@@ -1,9 +1,11 @@
 //! numpy itself as the judge of `numpy`, on many seeds.
 
-use super::numpy::{Pcg64, choice};
 use crate::support;
 use std::process::Command;
-use templar::data::{sample_digest, sample_id};
+use templar::data::{
+    numpy::{Pcg64, choice},
+    sample_digest, sample_id,
+};
 
 const SCRIPT: &str = r#"
 import hashlib, numpy as np

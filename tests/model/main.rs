@@ -15,7 +15,8 @@ mod hash_reference;
 mod hugging_face;
 mod inner_reference;
 mod learning;
-mod numpy;
+mod mirrors;
+mod numpy_pages;
 mod reference;
 mod reference_codec;
 #[path = "../support.rs"]

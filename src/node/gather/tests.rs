@@ -101,6 +101,8 @@ fn run() -> ManifestFile {
     model.sequence_length = 16;
     (manifest.train.micro_batch, manifest.train.batches) = (2, 1);
     manifest.data.held_out_sequences = 2;
+    // Nothing here waits for a block.
+    manifest.data.assignment = crate::manifest::AssignmentRule::Drawn;
     ManifestFile::parse(&toml::to_string(&manifest).unwrap()).unwrap()
 }
 
@@ -114,6 +116,7 @@ struct Subnet {
     directory: Directory,
     replica: Replica,
     corpus: crate::data::Sequences,
+    assignments: crate::node::Assignments,
     peers: Vec<Keypair>,
     chain: MemoryChain,
     _folder: tempfile::TempDir,
@@ -143,19 +146,21 @@ impl Subnet {
         let bucket = Bucket::new(Manner::Plain);
         let identity =
             Identity { chain: Arc::new(chain.clone()), netuid: 3, hotkey: validator, manifest, bucket };
-        Self { identity, directory, replica, corpus, peers, chain, _folder: folder }
+        let mut assignments = crate::node::Assignments::new(WINDOW);
+        assignments.learn(&identity, WINDOW).await.unwrap();
+        Self { identity, directory, replica, corpus, assignments, peers, chain, _folder: folder }
     }
 
     fn view(&self) -> View<'_> {
-        let Self { identity, directory, replica, corpus, .. } = self;
-        View { identity, directory, replica, corpus, device: Device::Cpu }
+        let Self { identity, directory, replica, corpus, assignments, .. } = self;
+        View { identity, directory, replica, corpus, assignments, device: Device::Cpu }
     }
 
     /// What a peer would upload; `seed` makes it another each time.
     fn object(&self, peer: usize, seed: i64) -> Vec<u8> {
         let (view, replica) = (self.view(), &self.replica);
         let hotkey = self.peers[peer].account();
-        let (run, assigned) = (self.identity.manifest.hash(), view.assigned(hotkey.as_ref(), WINDOW));
+        let (run, assigned) = (self.identity.manifest.hash(), view.assigned(&hotkey, WINDOW).unwrap());
         tch::manual_seed(seed);
         let parameters = replica.model.parameters();
         let random: Vec<Tensor> =
@@ -166,7 +171,7 @@ impl Subnet {
             netuid: 3,
             window: WINDOW,
             uid: peer as Uid + 1,
-            sample_digest: view.sample_digest(&assigned),
+            sample_digest: view.sample_digest(&assigned).unwrap(),
             sample_count: assigned.len() as u64,
             model_hash: replica.model.hash(),
             model_samples: replica.shown(&run, &hotkey, WINDOW),

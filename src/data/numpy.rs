@@ -1,13 +1,10 @@
-//! Data assignment as the Python implementation of templar does it, number for number.
+//! Assignment as the Python implementation of templar does it, number for number: a run's manifest may ask for it.
 //!
 //! Its draws come from numpy: `default_rng(seed)` is PCG64 seeded by a `SeedSequence`, `integers` is
 //! Lemire's method on 32-bit halves, `choice(replace=False)` is Floyd's sampling or a shuffle of the tail.
-//! With these a run of the reference can be audited, and the two implementations compared. Runs of this
-//! program use `templar::data::assigned`, which needs no UID and cannot collide by its seeds.
-#![allow(dead_code, reason = "the reference has more than is compared")]
+//! The sequences of two peers may overlap, and everyone knows them for all windows to come.
 
 mod choice;
-mod pages;
 mod pcg64;
 mod seed_sequence;
 
@@ -15,7 +12,7 @@ pub use choice::choice;
 pub use pcg64::Pcg64;
 pub use seed_sequence::SeedSequence;
 
-use templar::window::{Uid, Window};
+use crate::window::{Uid, Window};
 
 /// The seed of a miner's pool of samples: `((uid * 1_000_003) ^ window) & 0xFFFF_FFFF`.
 pub fn miner_seed(uid: Uid, window: Window) -> u32 {

@@ -1,4 +1,6 @@
-use super::Pcg64;
+//! The assignment of TEMPLAR-I, pages of 100 rows, from the same draws.
+
+use templar::data::numpy::Pcg64;
 use templar::window::{Uid, Window};
 
 /// Rows of one page.
