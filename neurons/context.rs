@@ -117,6 +117,13 @@ pub async fn dry_run(args: &NodeArgs, role: Role) -> Result<(), Failure> {
     device::open(&args.device)?;
     let given = given_run(args, role)?;
     let account = args.wallet.open()?.hotkey_account()?;
+    let mut found = String::new();
+    if let Some(run) = &given {
+        let folder = tempfile::tempdir()
+            .map_err(|e| Failure::new(Exit::Storage, format!("cannot make a temporary folder: {e}")))?;
+        let text = args.text.open(run, folder.path()).await?;
+        found = format!("  yes  the text is the run's, with {} sequences\n", text.training());
+    }
     let own = OwnBucket::from_env(|name| std::env::var(name).ok())?;
     let chain = args.network.connect().await?;
     let metagraph = chain.metagraph(args.netuid, None).await?;
@@ -129,7 +136,7 @@ pub async fn dry_run(args: &NodeArgs, role: Role) -> Result<(), Failure> {
     let committed = chain.commitments(args.netuid, None).await?;
     let permit = if neuron.validator_permit { "with" } else { "without" };
     let found = format!(
-        "  yes  {account} is UID {} of subnet {}, {permit} a validator permit\n  yes  the bucket answers\n",
+        "{found}  yes  {account} is UID {} of subnet {}, {permit} a validator permit\n  yes  the bucket answers\n",
         neuron.uid, args.netuid
     );
     if committed.get(&account) == Some(&fields) {
@@ -162,6 +169,11 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<NodeContext, Failure
     let given = given_run(args, role)?;
     let passwords = args.wallet.passwords.sources();
     let hotkey = args.wallet.open()?.hotkey_with(&passwords)?;
+    // A node with another text would be refused by everybody: it finds out before anybody hears of it, at the latest before it signs.
+    let text = match &given {
+        Some(run) => Some(args.text.open(run, &state_dir(args, &hotkey.account(), run)?).await?),
+        None => None,
+    };
     let own = OwnBucket::from_env(|name| std::env::var(name).ok())?;
     let chain: Arc<dyn Chain> = Arc::new(args.network.connect().await?);
     registered(chain.as_ref(), args.netuid, &hotkey).await?;
@@ -179,9 +191,11 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<NodeContext, Failure
         }
     };
     let identity = Identity { chain, netuid: args.netuid, hotkey, manifest: Arc::new(manifest), bucket };
-    let dir = state_dir(args, &identity)?;
-    // A node with another text would be refused by everybody: it finds out before it signs anything.
-    let corpus = args.text.open(&identity.manifest, &dir).await?;
+    let dir = state_dir(args, &identity.account(), &identity.manifest)?;
+    let corpus = match text {
+        Some(text) => text,
+        None => args.text.open(&identity.manifest, &dir).await?,
+    };
     let run = Some(identity.manifest.as_ref()).filter(|_| role == Role::Validator);
     commit(identity.chain.as_ref(), args.netuid, &identity.hotkey, &own, run).await?;
     let mut directory = wait_for_leader(identity.chain.as_ref(), args.netuid, &mut buckets).await?;
@@ -408,15 +422,15 @@ async fn wait_for_manifest(
     }
 }
 
-fn state_dir(args: &NodeArgs, identity: &Identity) -> Result<PathBuf, Failure> {
+fn state_dir(args: &NodeArgs, account: &AccountId, run: &ManifestFile) -> Result<PathBuf, Failure> {
     let dir = match &args.dir {
         Some(dir) => dir.clone(),
         None => {
             let home = std::env::home_dir().unwrap_or_else(|| PathBuf::from("."));
-            home.join(".templar").join(identity.account().to_string())
+            home.join(".templar").join(account.to_string())
         }
     };
-    let dir = dir.join(identity.manifest.run_id());
+    let dir = dir.join(run.run_id());
     std::fs::create_dir_all(&dir).map_err(|e| {
         Failure::new(Exit::Storage, format!("cannot make the folder {}: {e}", dir.display()))
             .hint("name another folder with --dir")

@@ -117,6 +117,14 @@ pub enum DataError {
         /// The least that would do: the held-out ones and one to train on.
         needed: u64,
     },
+    /// A sequence has a token that the corpus should not have.
+    #[error("sequence {index} of the corpus has the token {token}, which its vocabulary does not have")]
+    NoToken {
+        /// The sequence.
+        index: u64,
+        /// The token.
+        token: i64,
+    },
     /// Nobody who was asked has it.
     #[error("{what} cannot be fetched: {problem}")]
     Unreachable {
@@ -169,7 +177,7 @@ impl DataError {
                 "Name the same input and settings to go on with it, or another folder with --out."
             }
             Self::Busy { .. } => "Wait for it, or name another folder with --out.",
-            Self::BadManifest { .. } | Self::Differs { .. } => {
+            Self::BadManifest { .. } | Self::Differs { .. } | Self::NoToken { .. } => {
                 "Get the corpus again, or prepare it again in an empty folder."
             }
             Self::TooSmall { .. } => "Add text, or hold fewer sequences out in the run manifest.",

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 pub const MANIFEST: &str = "corpus.json";
 /// The longest manifest that is read, in bytes: that of a hundred thousand shards is shorter.
 pub const MAX_MANIFEST: u64 = 64 << 20;
+/// A million times the text that any model was trained on.
+const MOST_TOKENS: u64 = 1 << 60;
+/// The longest sequence, in tokens.
+const LONGEST_SEQUENCE: u64 = 1 << 24;
 /// Of manifests that this program reads and writes.
 const VERSION: u32 = 2;
 
@@ -182,6 +186,10 @@ impl CorpusManifest {
     fn check(&self) -> Result<(), String> {
         if self.sequence_length == 0 || self.shard_tokens == 0 {
             return Err("its sequence length or its shards' length is 0".to_owned());
+        }
+        // What a stranger says is multiplied and reserved later.
+        if self.tokens > MOST_TOKENS || self.sequence_length > LONGEST_SEQUENCE {
+            return Err("it is larger than any corpus".to_owned());
         }
         if !self.shard_tokens.is_multiple_of(self.sequence_length) {
             return Err("its shards do not hold whole sequences".to_owned());

@@ -41,6 +41,25 @@ const LONGEST_OF_BYTES: usize = 256 << 20;
 /// Held by the process that prepares into a folder.
 const LOCK: &str = "prepare.lock";
 
+/// How the name of a file from elsewhere begins, while it is here.
+const BROUGHT: &str = "input.part.";
+
+/// A file that comes from elsewhere.
+struct Coming {
+    path: PathBuf,
+    thread: std::thread::JoinHandle<Result<(), DataError>>,
+}
+
+impl Coming {
+    fn wait(self) -> Result<PathBuf, DataError> {
+        let ended = || DataError::Damaged {
+            file: self.path.display().to_string(),
+            problem: "fetching it ended unexpectedly".to_owned(),
+        };
+        self.thread.join().map_err(|_| ended())?.map(|()| self.path)
+    }
+}
+
 /// What makes text into tokens.
 #[derive(Debug, Clone)]
 pub enum Tokens {
@@ -126,6 +145,7 @@ impl Preparation {
         let _ = fs::remove_file(&lock_path);
         if result.is_err() && !Journal::path(&self.out).exists() {
             // Nothing was noted, so nothing can be gone on with.
+            self.tidy();
             let _ = fs::remove_file(self.out.join(super::format::shard_file(0)).with_extension("part"));
             if made {
                 let _ = fs::remove_dir(&self.out);
@@ -193,6 +213,7 @@ impl Preparation {
         let tokens = writer.tokens();
         let manifest = self.manifest(cut, tokens, &journal, writer.finish()?)?;
         Journal::remove(&self.out)?;
+        self.tidy();
         Ok(manifest)
     }
 
@@ -248,6 +269,7 @@ impl Preparation {
             skip_bad: self.skip_bad,
         };
         let mut reader = Reader::new(how, |batch| give.send(Ok(batch)).is_ok());
+        let mut coming = None;
         let mut all = || -> Result<(), End> {
             for (number, file) in self.files.iter().enumerate() {
                 // Text files count for later ones that are like them, also where they were read before.
@@ -259,9 +281,11 @@ impl Preparation {
                 };
                 match &file.place {
                     Place::Here(path) => reader.file(number, file, path, skip)?,
-                    Place::Elsewhere(there) => {
-                        let path = self.out.join("input.part");
-                        there.bring(&path)?;
+                    Place::Elsewhere(_) => {
+                        let this = coming.take().or_else(|| self.bring(number));
+                        // The next one comes while this one is read.
+                        let path = this.map(Coming::wait).transpose()?.unwrap_or_default();
+                        coming = self.bring(number + 1);
                         let read = reader.file(number, file, &path, skip);
                         let _ = fs::remove_file(&path);
                         read?;
@@ -272,6 +296,23 @@ impl Preparation {
         };
         if let Err(End::Failed(error)) = all() {
             let _ = give.send(Err(error));
+        }
+    }
+
+    /// Starts to bring a file from elsewhere; none where it is here, or there is none.
+    fn bring(&self, number: usize) -> Option<Coming> {
+        let Place::Elsewhere(there) = &self.files.get(number)?.place else { return None };
+        let (there, path) = (there.clone(), self.out.join(format!("{BROUGHT}{number}")));
+        let to = path.clone();
+        Some(Coming { path, thread: std::thread::spawn(move || there.bring(&to)) })
+    }
+
+    /// Removes what came from elsewhere and was not read to its end.
+    fn tidy(&self) {
+        for entry in fs::read_dir(&self.out).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(BROUGHT) {
+                let _ = fs::remove_file(entry.path());
+            }
         }
     }
 

@@ -74,13 +74,19 @@ impl Sequences {
     /// [`DataError::NoSequence`] if one of them does not exist; [`DataError`] where one cannot be read.
     pub fn batch(&self, indices: &[u64]) -> Result<Vec<i64>, DataError> {
         let mut tokens = Vec::with_capacity(indices.len() * (self.seq_len + 1));
-        let dtype = self.corpus.manifest().dtype;
+        let (dtype, vocabulary) = (self.corpus.manifest().dtype, self.corpus.manifest().vocabulary);
         // From elsewhere they come side by side.
         if indices.len() > 1 {
             self.expect(indices);
         }
         for &index in indices {
-            tokens.extend(dtype.numbers(&self.stored(index, self.seq_len + 1)?).map(i64::from));
+            let stored = self.stored(index, self.seq_len + 1)?;
+            let before = tokens.len();
+            tokens.extend(dtype.numbers(&stored).map(i64::from));
+            // A model has no weights for others; whoever made the corpus may have said less than there is.
+            if let Some(&token) = tokens[before..].iter().find(|token| **token as u64 >= vocabulary) {
+                return Err(DataError::NoToken { index, token });
+            }
         }
         Ok(tokens)
     }

@@ -8,6 +8,7 @@ use super::{
     sample_id,
     tree::TreeBuilder,
 };
+use crate::tokenizer::TOKENIZER_FILE;
 use rayon::prelude::*;
 use std::{
     fs::File,
@@ -15,12 +16,21 @@ use std::{
     path::Path,
 };
 
-/// Reads all of a corpus and checks it: every shard's hash, tree and sample ids. `told` hears of bytes that were checked.
+/// Reads all of a corpus and checks it: the tokenizer, and every shard's hash, tree and sample ids. `told` hears of bytes that were checked.
 ///
 /// # Errors
 /// [`DataError::Differs`] for the first file that is not as the manifest says; what the disk says.
 pub fn verify(dir: &Path, told: impl Fn(u64) + Sync) -> Result<CorpusManifest, DataError> {
     let manifest = read_manifest(dir)?;
+    let path = dir.join(TOKENIZER_FILE);
+    let tokenizer = std::fs::read(&path).map_err(|source| DataError::File {
+        action: "read",
+        path: path.clone(),
+        source,
+    })?;
+    if blake3::hash(&tokenizer).to_hex().as_str() != manifest.tokenizer_hash {
+        return Err(DataError::Differs { path, problem: "the tokens were made with another one".to_owned() });
+    }
     (0..manifest.shards.len()).into_par_iter().try_for_each(|shard| check(dir, &manifest, shard, &told))?;
     Ok(manifest)
 }

@@ -1,10 +1,11 @@
 //! `templar data`: text of several forms becomes a corpus, whatever interrupts it; what is wrong with it is said in a sentence.
 
-use crate::support;
+use crate::{hub::Server, support};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fs,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
@@ -12,6 +13,8 @@ use std::{
 };
 
 const TEMPLAR: &str = env!("CARGO_BIN_EXE_templar");
+/// Tokens of a shard.
+const SHARD: &str = "524288";
 
 /// Whether slow tests run in their long form.
 fn full() -> bool {
@@ -45,7 +48,7 @@ fn text() -> &'static Path {
 fn prepare(input: &Path, out: &Path) -> Command {
     let mut command = Command::new(TEMPLAR);
     command.args(["data", "prepare", "--json", "--separator", "<|endoftext|>", "--source", "a test"]);
-    command.args(["--sequence-length", "512", "--shard-tokens", if full() { "16777216" } else { "524288" }]);
+    command.args(["--sequence-length", "512", "--shard-tokens", if full() { "16777216" } else { SHARD }]);
     command
         .arg("--tokenizer")
         .arg(text().join("tokenizer.json"))
@@ -121,22 +124,27 @@ fn a_preparation_that_is_killed_again_and_again_ends_with_the_same_bytes() {
         tokens.len()
     );
 
-    // Moments all over the time that it takes, from a generator with a fixed seed.
-    let kills = if full() { 50 } else { 5 };
+    // Moments from a generator with a fixed seed, so far apart that together they are about as long as it takes.
+    let kills: u32 = if full() { 50 } else { 5 };
+    let mut further = 0;
     let mut random = 7u64;
     for _ in 0..kills {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let moment = whole_run.mul_f64(0.6 * (random >> 33) as f64 / f64::from(1u32 << 31));
+        let moment =
+            whole_run.mul_f64(2.0 / f64::from(kills) * (random >> 33) as f64 / f64::from(1u32 << 31));
         let mut process =
             prepare(&input, &killed).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(moment);
         process.kill().unwrap();
         process.wait().unwrap();
+        further += usize::from(fs::read_dir(&killed).is_ok_and(|files| files.count() > 3));
         assert!(!killed.join("corpus.json").exists() || different(&whole, &killed).is_empty());
         if killed.join("corpus.json").exists() {
             fs::remove_dir_all(&killed).unwrap();
         }
     }
+    println!("{further} of {kills} kills left something to go on with");
+    assert!(further > 0);
     let manifest = json(&mut prepare(&input, &killed));
     let leftover = killed.join("prepare.lock");
     assert!(!leftover.exists());
@@ -178,6 +186,91 @@ fn json_lines_are_the_same_text_however_they_are_packed() {
     }
 }
 
+/// The S3 server of the program, over a folder; it ends with the test.
+struct Storage {
+    process: std::process::Child,
+    url: String,
+}
+
+impl Storage {
+    fn start(folder: &Path) -> Self {
+        let key = serde_json::json!({ "access_key": "a-key", "secret_key": "a-secret", "bucket": "text", "access": "write" });
+        let keys = folder.join("keys.json");
+        fs::write(&keys, serde_json::json!({ "keys": [key] }).to_string()).unwrap();
+        fs::set_permissions(&keys, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let mut command = Command::new(TEMPLAR);
+        command.args(["storage", "--port", "0", "--dir"]).arg(folder.join("buckets")).arg("--keys").arg(keys);
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut url = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut url).unwrap();
+        Self { process, url: url.trim().to_owned() }
+    }
+
+    fn environment(&self) -> [(&str, &str); 3] {
+        [
+            ("AWS_ENDPOINT_URL", &self.url),
+            ("AWS_ACCESS_KEY_ID", "a-key"),
+            ("AWS_SECRET_ACCESS_KEY", "a-secret"),
+        ]
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn text_in_a_bucket_and_on_the_hub_is_the_same_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let here = json(&mut prepare(&text().join("parquet"), &path("here")));
+
+    fs::create_dir_all(path("buckets/text/in")).unwrap();
+    for entry in fs::read_dir(text().join("parquet")).unwrap().map(|entry| entry.unwrap()) {
+        fs::copy(entry.path(), path("buckets/text/in").join(entry.file_name())).unwrap();
+    }
+    let storage = Storage::start(folder.path());
+    let mut from_bucket = prepare(Path::new("s3://text/in"), Path::new("s3://text/corpus"));
+    let there = json(from_bucket.arg("--work").arg(path("work")).envs(storage.environment()));
+    assert_eq!(there["hash"], here["hash"]);
+    // What is in the bucket is what is on disk, but for the words about the source.
+    assert_eq!(different(&path("work"), &path("buckets/text/corpus")), Vec::<String>::new());
+    assert_eq!(different(&path("work"), &path("here")), Vec::<String>::new(), "--source is the same");
+    let mut no_key = prepare(Path::new("s3://text/in"), &path("other"));
+    let output = no_key.env_remove("AWS_ENDPOINT_URL").env_remove("AWS_ENDPOINT_URL_S3").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("AWS_ENDPOINT_URL is not set") && output.status.code() == Some(2), "{said}");
+
+    let hub = Server::start();
+    hub.serve_folder(&text().join("parquet"));
+    fs::create_dir_all(path("tokenizer")).unwrap();
+    fs::copy(text().join("tokenizer.json"), path("tokenizer/tokenizer.json")).unwrap();
+    fs::write(path("tokenizer/tokenizer_config.json"), r#"{"eos_token": "<|endoftext|>"}"#).unwrap();
+    hub.serve_folder(&path("tokenizer"));
+    let mut from_hub = Command::new(TEMPLAR);
+    from_hub.args([
+        "data",
+        "prepare",
+        "--json",
+        "--input",
+        "hf://datasets/some/text",
+        "--tokenizer",
+        "hf:some/model",
+    ]);
+    from_hub.args(["--sequence-length", "512", "--shard-tokens", SHARD, "--out"]).arg(path("hub"));
+    from_hub.env("HF_ENDPOINT", &hub.endpoint).env("HF_HOME", path("home")).env_remove("HF_HUB_OFFLINE");
+    let from_hub = json(from_hub.env_remove("HF_HUB_CACHE").env_remove("HF_TOKEN"));
+    assert_eq!(
+        (from_hub["hash"].clone(), from_hub["tokenizer"].as_str()),
+        (here["hash"].clone(), Some("some/model"))
+    );
+    assert_eq!(from_hub["source"], "hf://datasets/some/text");
+    assert!(!files(&path("hub")).keys().any(|name| name.starts_with("input.part")));
+}
+
 #[test]
 fn what_is_wrong_with_the_input_is_said_in_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
@@ -214,6 +307,63 @@ fn what_is_wrong_with_the_input_is_said_in_a_sentence() {
     assert_eq!((manifest["documents"].as_u64(), manifest["skipped"].as_u64()), (Some(1), Some(1)));
     let again = prepare(&path("no-json.jsonl"), &path("some")).output().unwrap();
     assert!(String::from_utf8(again.stderr).unwrap().contains("has a corpus already"));
+}
+
+#[test]
+fn a_node_with_another_text_ends_before_it_signs_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("a.txt"), "some text to train on, and a little more of it. ".repeat(900)).unwrap();
+    let mut bytes = Command::new(TEMPLAR);
+    bytes.args([
+        "data",
+        "prepare",
+        "--tokenizer",
+        "bytes",
+        "--sequence-length",
+        "128",
+        "--shard-tokens",
+        "12800",
+        "--input",
+    ]);
+    assert!(bytes.arg(path("a.txt")).arg("--out").arg(path("bytes")).output().unwrap().status.success());
+    let preset = fs::read_to_string(support::root().join("src/manifest/local.toml")).unwrap();
+    let manifest = |name: &str, hash: &str| {
+        let text =
+            preset.replace("tokenizer = \"bytes\"", &format!("tokenizer = \"bytes\"\nhash = \"{hash}\""));
+        fs::write(path(name), text).unwrap();
+        path(name)
+    };
+    let other = manifest("other.toml", &"ab".repeat(32));
+    fs::write(path("cut.toml"), &preset).unwrap();
+    // Nobody listens there: whoever asks the chain first fails otherwise.
+    let validator = |run: &Path, data: &Path| {
+        let mut command = Command::new(TEMPLAR);
+        command.args(["validator", "--wallet=//Alice", "--network=ws://127.0.0.1:1", "--device=cpu"]);
+        command.arg("--run").arg(run).arg("--data").arg(data).arg("--dir").arg(path("state"));
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = validator(&other, &path("bytes"));
+    assert!(code == Some(7) && said.contains("this is not the run's corpus"), "{said}");
+    let (code, said) = validator(Path::new("templar-1"), &path("bytes"));
+    assert!(
+        code == Some(7) && said.contains("made with the tokenizer bytes, the run's is together"),
+        "{said}"
+    );
+    let shard = fs::read(path("bytes/shard-000001.bin")).unwrap();
+    fs::write(path("bytes/shard-000001.bin"), &shard[..100]).unwrap();
+    let (code, said) = validator(&path("cut.toml"), &path("bytes"));
+    assert!(
+        code == Some(7)
+            && said
+                .contains("shard-000001.bin is not as the corpus' manifest describes it: it has 100 bytes"),
+        "{said}"
+    );
+    fs::write(path("bytes/shard-000001.bin"), shard).unwrap();
+    // With the right text it goes on to the chain, or to its bucket.
+    let (code, said) = validator(&path("cut.toml"), &path("bytes"));
+    assert!(code != Some(7), "{said}");
 }
 
 #[test]

@@ -59,9 +59,9 @@ struct World {
 
 type Shared = Arc<Mutex<World>>;
 
-struct Server {
+pub struct Server {
     world: Shared,
-    endpoint: String,
+    pub endpoint: String,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -86,7 +86,7 @@ fn is_large(name: &str) -> bool {
 }
 
 impl Server {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let world = Shared::default();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -111,7 +111,7 @@ impl Server {
         Self { world, endpoint, _runtime: runtime }
     }
 
-    fn serve_folder(&self, folder: &Path) {
+    pub fn serve_folder(&self, folder: &Path) {
         let mut world = self.world.lock().unwrap();
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -178,7 +178,7 @@ async fn describe(
     if !allowed {
         return failed(401);
     }
-    let known = ["some/model@main", "baber/piqa@refs/convert/parquet"];
+    let known = ["some/model@main", "some/text@main", "baber/piqa@refs/convert/parquet"];
     if !known.contains(&format!("{owner}/{name}@{revision}").as_str()) {
         return failed(404);
     }

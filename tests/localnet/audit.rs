@@ -192,7 +192,7 @@ fn an_honest_validator_passes_its_audit_and_a_single_bit_is_found() {
 fn a_network_of_inner_steps_learns_is_paid_and_audited() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("net");
-    let arguments = ["--preset=sparseloco", "--windows=7", "--miners=3", "--saboteur=noise:1"];
+    let arguments = ["--preset=sparseloco", "--windows=10", "--miners=3", "--saboteur=noise:1"];
     let mut killed = std::collections::BTreeSet::new();
     let kept = localnet(&dir, &arguments, |done| {
         for (at, name) in [(2, "miner-1"), (4, "validator-1")] {
@@ -205,7 +205,7 @@ fn a_network_of_inner_steps_learns_is_paid_and_audited() {
     let report: Value = serde_json::from_slice(&fs::read(dir.join("report.json")).unwrap()).unwrap();
     let losses: Vec<f64> =
         report["loss"].as_array().unwrap().iter().map(|l| l["loss"].as_f64().unwrap()).collect();
-    assert!(losses.len() == 7 && losses[6] < 0.85 * losses[0], "{losses:?}");
+    assert!(losses.len() == 10 && losses[9] < 0.8 * losses[0], "{losses:?}");
     let hashes = report["model_hash"].as_object().unwrap();
     let distinct: std::collections::BTreeSet<_> = hashes.values().map(Value::as_str).collect();
     assert_eq!((hashes.len(), distinct.len()), (5, 1), "{hashes:?}");

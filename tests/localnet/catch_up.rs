@@ -9,6 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Windows between two checkpoints, as the manifest has it.
+const EVERY: usize = 5;
+
 /// When things happen.
 struct Times {
     windows: u64,
@@ -32,6 +35,36 @@ fn damage_a_gradient(dir: &Path) {
     fs::write(&object, &whole[..whole.len() / 2]).unwrap();
 }
 
+/// Changes a bit in every checkpoint file of the leader's bucket, once so many checkpoints are there; the other validator's are whole.
+fn damage_the_checkpoints(dir: &Path, there: usize) {
+    let keys: Value = serde_json::from_slice(&fs::read(dir.join("storage-keys.json")).unwrap()).unwrap();
+    let bucket = dir.join("storage").join(keys["keys"][0]["bucket"].as_str().unwrap());
+    let until = Instant::now() + Duration::from_secs(30);
+    let folders = |folder: &Path| -> Vec<_> {
+        let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+        entries.collect()
+    };
+    loop {
+        let runs = folders(&bucket);
+        let windows: Vec<_> = runs.iter().flat_map(|run| folders(&run.join("checkpoint"))).collect();
+        // The record comes after the files.
+        let whole = windows.iter().filter(|window| window.join("checkpoint.json").is_file());
+        let whole: Vec<_> = whole.collect();
+        if whole.len() >= there {
+            let files = whole.into_iter().flat_map(|window| folders(window));
+            for file in files.filter(|file| file.extension().is_some_and(|e| e == "safetensors")) {
+                let mut bytes = fs::read(&file).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                fs::write(&file, bytes).unwrap();
+            }
+            return;
+        }
+        assert!(Instant::now() < until, "the leader has not published {there} checkpoints: {windows:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn log(dir: &Path, name: &str) -> String {
     fs::read_to_string(dir.join("logs").join(format!("{name}.log"))).unwrap_or_default()
 }
@@ -46,13 +79,13 @@ fn kill_at(dir: &Path, name: &str, line: &str) {
     kill(dir, name);
 }
 
-/// One miner joins from the newest checkpoint, another replays the run, over a pseudo-gradient that is damaged and a kill -9 on the
+/// One miner joins from the newest checkpoint, whose files are damaged in the leader's bucket, another replays the run, over a pseudo-gradient that is damaged and a kill -9 on the
 /// way; then the leader ends for good, and another validator leads on.
 #[test]
 fn who_comes_late_and_who_leads_on_have_the_model_of_the_others() {
     let full = std::env::var_os("TEMPLAR_FULL_TESTS").is_some();
     let Times { windows, join, replace } = match full {
-        true => Times { windows: 30, join: 15, replace: 20 },
+        true => Times { windows: 30, join: 16, replace: 20 },
         false => Times { windows: 12, join: 6, replace: 8 },
     };
     let folder = tempfile::tempdir().unwrap();
@@ -67,16 +100,19 @@ fn who_comes_late_and_who_leads_on_have_the_model_of_the_others() {
         format!("--replace-leader={replace}"),
     ];
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (mut damaged, mut killed) = (false, false);
+    let (mut damaged, mut spoilt, mut killed) = (false, false, false);
     let report = localnet(&dir, &arguments, &[], |done| {
         if done + 2 >= join && !std::mem::replace(&mut damaged, true) {
             damage_a_gradient(&dir);
+        }
+        if done + 1 >= join && !std::mem::replace(&mut spoilt, true) {
+            damage_the_checkpoints(&dir, (join as usize - 1) / EVERY);
         }
         if done >= join && !std::mem::replace(&mut killed, true) {
             kill_at(&dir, "miner-4", "round applied");
         }
     });
-    assert!(damaged && killed);
+    assert!(damaged && spoilt && killed);
     assert_eq!(report["windows"], windows);
 
     // Everybody but the leader that is gone.
@@ -86,7 +122,8 @@ fn who_comes_late_and_who_leads_on_have_the_model_of_the_others() {
     assert_eq!(distinct.len(), 1, "{hashes:?}");
 
     // They came as they were told to.
-    assert!(log(&dir, "miner-3").contains("checkpoint"), "from a checkpoint");
+    let joined = log(&dir, "miner-3");
+    assert!(joined.contains("loaded from"), "from a checkpoint, although the leader's is damaged: {joined}");
     let replayed = log(&dir, "miner-4");
     assert!(!replayed.contains("loaded from"), "from the start");
     assert!(

@@ -35,22 +35,24 @@ impl Drop for Ended {
 fn server(folder: PathBuf, lies: bool, after: Duration) -> (String, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let answers = Arc::new(AtomicU64::new(0));
-    let counted = answers.clone();
+    let asked = Arc::new(AtomicU64::new(0));
+    let counted = asked.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let (folder, counted) = (folder.clone(), counted.clone());
-            std::thread::spawn(move || {
-                while answer(&stream, &folder, lies, after).is_some() {
-                    counted.fetch_add(1, Relaxed);
-                }
-            });
+            std::thread::spawn(move || while answer(&stream, &folder, lies, after, &counted).is_some() {});
         }
     });
-    (url, answers)
+    (url, asked)
 }
 
-fn answer(mut stream: &TcpStream, folder: &Path, lies: bool, after: Duration) -> Option<()> {
+fn answer(
+    mut stream: &TcpStream,
+    folder: &Path,
+    lies: bool,
+    after: Duration,
+    asked: &AtomicU64,
+) -> Option<()> {
     let mut lines = BufReader::new(stream).lines();
     let request = lines.next()?.ok()?;
     let name = request.split(' ').nth(1)?.trim_start_matches('/').to_owned();
@@ -65,6 +67,8 @@ fn answer(mut stream: &TcpStream, folder: &Path, lies: bool, after: Duration) ->
             range = Some((from.parse::<usize>().ok()?, to.parse::<usize>().ok()? + 1));
         }
     }
+    // Who asked may be gone before the answer comes.
+    asked.fetch_add(u64::from(range.is_some()), Relaxed);
     std::thread::sleep(after);
     let all = fs::read(folder.join(name)).ok()?;
     let (status, mut body) = match range {
