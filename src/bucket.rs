@@ -36,6 +36,7 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
+use md5::{Digest, Md5};
 
 /// What a store says about an object without sending it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,12 @@ pub struct ObjectInfo {
 }
 
 impl ObjectInfo {
+    /// Whether the object surely is these bytes: its tag is their MD5, as S3 gives it to what came in one request. Any other tag says
+    /// nothing.
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        self.size == bytes.len() as u64 && self.etag.as_deref() == Some(&hex::encode(Md5::digest(bytes)))
+    }
+
     /// Whether the object was uploaded in parts.
     ///
     /// S3 gives such an object the tag `<hash>-<number of parts>`, and may date it by the *start* of the

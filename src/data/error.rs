@@ -182,7 +182,7 @@ impl DataError {
             }
             Self::TooSmall { .. } => "Add text, or hold fewer sequences out in the run manifest.",
             Self::Unreachable { .. } => {
-                "Check the network, and the places that --data and the run's manifest name."
+                "Check the network and the places that were named, and start again: what is done is kept."
             }
             Self::NoSequence { .. } => "Name the run's prepared corpus with --data.",
         }

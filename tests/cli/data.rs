@@ -239,6 +239,13 @@ fn text_in_a_bucket_and_on_the_hub_is_the_same_text() {
     // What is in the bucket is what is on disk, but for the words about the source.
     assert_eq!(different(&path("work"), &path("buckets/text/corpus")), Vec::<String>::new());
     assert_eq!(different(&path("work"), &path("here")), Vec::<String>::new(), "--source is the same");
+    // Another corpus in the same place has shards of the same names and lengths: they are not taken for what is there.
+    let other = Path::new("s3://text/in/train-00001.parquet");
+    let mut over = prepare(other, Path::new("s3://text/corpus"));
+    json(over.arg("--work").arg(path("work-over")).envs(storage.environment()));
+    let left = different(&path("work-over"), &path("buckets/text/corpus"));
+    let over = files(&path("work-over"));
+    assert!(left.iter().all(|name| !over.contains_key(name)), "{left:?}");
     let mut no_key = prepare(Path::new("s3://text/in"), &path("other"));
     let output = no_key.env_remove("AWS_ENDPOINT_URL").env_remove("AWS_ENDPOINT_URL_S3").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();

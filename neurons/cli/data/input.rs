@@ -89,7 +89,7 @@ impl Bring for InBucket {
             let length = PART.min(self.bytes - start);
             let part = self.handle.block_on(self.store.get_range(&self.key, start, length));
             let part =
-                part.map_err(|e| DataError::Damaged { file: self.key.clone(), problem: e.to_string() })?;
+                part.map_err(|e| DataError::Unreachable { what: self.key.clone(), problem: e.to_string() })?;
             file.write_all(&part).map_err(failed)?;
             start += length;
         }
@@ -144,8 +144,8 @@ struct InDataset {
 impl Bring for InDataset {
     fn bring(&self, to: &Path) -> Result<(), DataError> {
         let fetched = self.handle.block_on(self.hub.fetch(&self.snapshot, |name| name == self.name, |_| ()));
-        let folder =
-            fetched.map_err(|e| DataError::Damaged { file: self.name.clone(), problem: e.to_string() })?;
+        let folder = fetched
+            .map_err(|e| DataError::Unreachable { what: self.name.clone(), problem: e.to_string() })?;
         let link = folder.join(&self.name);
         let moved = fs::canonicalize(&link).and_then(|blob| {
             fs::rename(&blob, to).or_else(|_| fs::copy(&blob, to).and_then(|_| fs::remove_file(&blob)))

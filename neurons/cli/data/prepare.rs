@@ -189,7 +189,8 @@ impl Shown {
     }
 }
 
-/// Puts a corpus into a bucket, the manifest last. Files that are there with their length are not sent again.
+/// Puts a corpus into a bucket, the manifest last. Files that are there already are not sent again, as far as their tags tell: shards of
+/// another corpus have the same names and lengths.
 async fn upload(folder: &Path, manifest: &CorpusManifest, to: &NamedBucket) -> Result<(), Failure> {
     let mut names: Vec<String> = Vec::new();
     for shard in 0..manifest.shards.len() {
@@ -201,12 +202,11 @@ async fn upload(folder: &Path, manifest: &CorpusManifest, to: &NamedBucket) -> R
         let path = folder.join(&name);
         let key = format!("{}{name}", to.prefix);
         let failed = |e| Failure::new(Exit::Storage, format!("cannot read {}: {e}", path.display()));
-        let length = std::fs::metadata(&path).map_err(failed)?.len();
+        let bytes = tokio::fs::read(&path).await.map_err(failed)?;
         let there = to.store.head(&key).await?;
-        if name != MANIFEST && there.is_some_and(|info| info.size == length) {
+        if there.is_some_and(|info| info.is_of(&bytes)) {
             continue;
         }
-        let bytes = tokio::fs::read(&path).await.map_err(failed)?;
         to.store.put(&key, bytes.into()).await?;
         eprintln!("{key} is in the bucket");
     }
