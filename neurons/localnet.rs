@@ -9,6 +9,7 @@ use std::{path::PathBuf, time::Duration};
 use templar::{report::Report, wallet::Keypair};
 
 mod chain;
+mod keeper;
 mod outcome;
 mod pace;
 mod plan;
@@ -16,7 +17,7 @@ mod processes;
 mod watch;
 
 use plan::{Late, Plan, Saboteurs};
-use processes::Processes;
+use processes::{Processes, Programs};
 
 /// Flags of `templar localnet`.
 #[derive(Debug, Clone, clap::Args)]
@@ -99,9 +100,10 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 /// Starts the network, watches it to its end and reports.
 pub async fn run(args: Args) -> Result<(), Failure> {
+    let programs = Programs::find()?;
     let plan = Plan::make(&args)?;
     eprintln!("localnet in {}", plan.dir.display());
-    let mut processes = Processes::new(&plan);
+    let mut processes = Processes::new(&plan, programs);
     let outcome = tokio::select! {
         outcome = play(&args, &plan, &mut processes) => outcome,
         () = context::told_to_stop(false) => {

@@ -50,6 +50,14 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+impl Exit {
+    /// Whether what ended a process with this code can pass by itself, so that it helps to start it again: an endpoint or a storage that
+    /// was away. A wrong flag, a key or a file stays wrong.
+    pub fn passes(code: i32) -> bool {
+        [Self::Network, Self::Storage].iter().any(|exit| *exit as i32 == code)
+    }
+}
+
 /// What `templar help` says about the codes.
 pub const EXIT_CODES: &str = "\
 Exit codes:

@@ -2,35 +2,35 @@
 
 use super::{
     chain::QUICK_BLOCK,
+    keeper::{Fate, Keeper, Patience, Recipe},
     plan::{COLDKEY, Kind, Neuron, Plan},
 };
 use crate::cli::{Exit, Failure};
 use crate::commands::node::{NODE, sibling};
 use std::{
     collections::BTreeMap,
-    fs::File,
-    path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::{
-    net::TcpStream,
-    process::{Child, Command},
-    sync::watch,
-};
+use tokio::{net::TcpStream, sync::watch};
 
-/// How often a neuron that dies is started again.
-const RESTARTS: u32 = 5;
+/// The programs that a localnet starts.
+///
+/// They are looked up once, when it begins: after a rebuild the system no longer knows where this process's own program was, and a process
+/// that died could not be started again.
+#[derive(Debug)]
+pub struct Programs {
+    /// What needs no libtorch starts at once, and takes less memory, without it.
+    light: PathBuf,
+    node: PathBuf,
+}
 
-/// How a process fares.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
-    Running,
-    /// It ended by itself, without a complaint.
-    Finished,
-    /// It failed for good.
-    Failed(String),
+impl Programs {
+    /// Looks beside this program.
+    pub fn find() -> Result<Self, Failure> {
+        Ok(Self { light: sibling("templar")?, node: sibling(NODE)? })
+    }
 }
 
 /// Every process of a localnet.
@@ -38,55 +38,19 @@ pub struct Processes {
     logs: PathBuf,
     stop: watch::Sender<bool>,
     tasks: BTreeMap<String, (tokio::task::JoinHandle<()>, watch::Receiver<Fate>)>,
-    restarts: Arc<Mutex<BTreeMap<String, u32>>>,
+    programs: Programs,
     pids: Arc<Mutex<BTreeMap<String, u32>>>,
     pid_file: PathBuf,
 }
 
-/// What to start, as often as it takes.
-#[derive(Clone)]
-struct Recipe {
-    name: String,
-    program: PathBuf,
-    arguments: Vec<String>,
-    environment: Vec<(&'static str, String)>,
-    log: PathBuf,
-    /// Whether it takes only the time that the others leave.
-    patient: bool,
-}
-
-impl Recipe {
-    fn start(&self) -> std::io::Result<Child> {
-        let log = File::options().create(true).append(true).open(&self.log)?;
-        let mut command = Command::new(&self.program);
-        if self.patient && cfg!(unix) {
-            // `nice` becomes the program, so the process id is the program's.
-            command = Command::new("nice");
-            command.args(["-n", "19"]).arg(&self.program);
-        }
-        command
-            .args(&self.arguments)
-            .envs(self.environment.iter().map(|(name, value)| (*name, value.as_str())))
-            // Held open by this process: it ends when this process does, however that ends.
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .kill_on_drop(true);
-        // Ctrl-C reaches the whole group of the terminal; this process passes it on in its own order.
-        #[cfg(unix)]
-        command.process_group(0);
-        command.spawn()
-    }
-}
-
 impl Processes {
     /// Nothing runs yet.
-    pub fn new(plan: &Plan) -> Self {
+    pub fn new(plan: &Plan, programs: Programs) -> Self {
         Self {
             logs: plan.dir.join("logs"),
             stop: watch::channel(false).0,
             tasks: BTreeMap::new(),
-            restarts: Arc::default(),
+            programs,
             pids: Arc::default(),
             pid_file: plan.dir.join("processes.json"),
         }
@@ -175,9 +139,8 @@ impl Processes {
         environment: Vec<(&'static str, String)>,
     ) -> Result<(), Failure> {
         let log = self.logs.join(format!("{name}.log"));
-        // What needs no libtorch starts at once, and takes less memory, without it.
         let light = matches!(name, "chain" | "storage");
-        let program = sibling(if light { "templar" } else { NODE })?;
+        let program = if light { &self.programs.light } else { &self.programs.node }.clone();
         // Miners train for as long as a window lasts; what everybody waits for goes first.
         let patient = !light && !name.starts_with(Kind::Validator.name());
         let recipe = Recipe { name: name.to_owned(), program, arguments, environment, log, patient };
@@ -187,9 +150,9 @@ impl Processes {
         let (tell, fate) = watch::channel(Fate::Running);
         let keeper = Keeper {
             recipe,
+            patience: Patience::default(),
             tell,
             stop: self.stop.subscribe(),
-            restarts: self.restarts.clone(),
             pids: self.pids.clone(),
             pid_file: self.pid_file.clone(),
         };
@@ -228,89 +191,5 @@ impl Processes {
         for (_, (task, _)) in std::mem::take(&mut self.tasks) {
             let _ = task.await;
         }
-    }
-}
-
-/// Watches one process.
-struct Keeper {
-    recipe: Recipe,
-    tell: watch::Sender<Fate>,
-    stop: watch::Receiver<bool>,
-    restarts: Arc<Mutex<BTreeMap<String, u32>>>,
-    pids: Arc<Mutex<BTreeMap<String, u32>>>,
-    pid_file: PathBuf,
-}
-
-impl Keeper {
-    async fn keep(mut self, mut child: Child) {
-        loop {
-            // Taken out, because waiting for a child closes its standard input, and that is its word to
-            // stop.
-            let stdin = child.stdin.take();
-            let ended = tokio::select! {
-                ended = child.wait() => ended,
-                () = told(&mut self.stop) => {
-                    drop(stdin);
-                    end(&mut child).await;
-                    return;
-                }
-            };
-            match self.after(ended) {
-                Some(again) => child = again,
-                None => return,
-            }
-        }
-    }
-
-    /// Starts a process that died once more; `None` where it ended for good.
-    fn after(&self, ended: std::io::Result<ExitStatus>) -> Option<Child> {
-        let how = match &ended {
-            Ok(status) if status.success() => {
-                let _ = self.tell.send(Fate::Finished);
-                return None;
-            }
-            Ok(status) => status.to_string(),
-            Err(error) => error.to_string(),
-        };
-        let name = &self.recipe.name;
-        let again = self.restarts.lock().is_ok_and(|mut restarts| {
-            let count = restarts.entry(name.clone()).or_default();
-            *count += 1;
-            *count <= RESTARTS
-        });
-        // A code of its own means that it said why it cannot go on; a signal came from outside.
-        let said_why = ended.is_ok_and(|status| status.code().is_some());
-        if again && !said_why {
-            eprintln!("{name} ended ({how}); starting it again");
-            if let Ok(child) = self.recipe.start() {
-                self.note(&child);
-                return Some(child);
-            }
-        }
-        let _ = self.tell.send(Fate::Failed(how));
-        None
-    }
-
-    /// Keeps the list of process ids on disk, for people who want to look at one, or kill it.
-    fn note(&self, child: &Child) {
-        let Ok(mut pids) = self.pids.lock() else { return };
-        if let Some(pid) = child.id() {
-            pids.insert(self.recipe.name.clone(), pid);
-        }
-        if let Ok(text) = serde_json::to_vec_pretty(&*pids) {
-            let _ = templar::telemetry::files::write_atomic(Path::new(&self.pid_file), &text);
-        }
-    }
-}
-
-/// Returns when it is time to stop.
-async fn told(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await.map(drop);
-}
-
-/// Waits for a process whose standard input was closed, and kills it after a while.
-async fn end(child: &mut Child) {
-    if tokio::time::timeout(Duration::from_secs(5), child.wait()).await.is_err() {
-        let _ = child.kill().await;
     }
 }

@@ -1,15 +1,19 @@
 //! Watches a localnet to its end, and shows where it is.
 
 use super::{
+    keeper::Fate,
     plan::{Kind, Plan},
-    processes::{Fate, Processes},
+    processes::Processes,
 };
 use crate::{
     cli::{Exit, Failure},
     validator::publish::Progress as Published,
 };
 use indicatif::{ProgressBar, ProgressStyle};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 use templar::{
     bucket::keys::RunKeys,
     chain::{Chain, SubtensorClient},
@@ -79,6 +83,7 @@ pub async fn until_the_end(
     let mut moved = Instant::now();
     let leader = plan.bucket(plan.leader())?;
     let mut replace_leader = plan.replace_leader;
+    let mut gone = BTreeSet::new();
     loop {
         if let Ok(object) =
             leader.get(&RunKeys::new(plan.manifest.run_id()).progress(), MAX_PROGRESS_BYTES).await
@@ -108,7 +113,12 @@ pub async fn until_the_end(
                 Ok(true) => running += 1,
                 Ok(false) => {}
                 // A network without one of its miners is still a network.
-                Err(error) if neuron.kind != Kind::Validator => tracing::warn!(%error, "a miner is gone"),
+                Err(error) if neuron.kind != Kind::Validator => {
+                    if gone.insert(&neuron.name) {
+                        let log = processes.log(&neuron.name);
+                        eprintln!("{error}; the run goes on without it, its log is {}", log.display());
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
