@@ -1,6 +1,7 @@
 //! What a miner and a validator do before they start: keys, chain, bucket, commitment, manifest, data,
 //! and catching up with the run.
 
+mod folder;
 mod text;
 
 pub use text::{CORPUS_BYTES, TextArgs};
@@ -33,6 +34,7 @@ use tokio::task::JoinHandle;
 mod begin;
 mod follow;
 
+use folder::Folder;
 pub use follow::Followed;
 
 /// Flags that a miner and a validator share.
@@ -92,6 +94,8 @@ pub struct NodeContext {
     pub replica: Replica,
     pub start: RunStart,
     pub dir: PathBuf,
+    /// The folder `dir`, locked for as long as this node lives.
+    _folder: Folder,
     pub device: Device,
     from_start: bool,
     /// Hears of each round that this node follows.
@@ -170,8 +174,12 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<NodeContext, Failure
     let passwords = args.wallet.passwords.sources();
     let hotkey = args.wallet.open()?.hotkey_with(&passwords)?;
     // A node with another text would be refused by everybody: it finds out before anybody hears of it, at the latest before it signs.
-    let text = match &given {
-        Some(run) => Some(args.text.open(run, &state_dir(args, &hotkey.account(), run)?).await?),
+    let ahead = match &given {
+        Some(run) => {
+            let folder = state_folder(args, &hotkey.account(), run)?;
+            let text = args.text.open(run, folder.path()).await?;
+            Some((folder, text))
+        }
         None => None,
     };
     let own = OwnBucket::from_env(|name| std::env::var(name).ok())?;
@@ -191,11 +199,15 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<NodeContext, Failure
         }
     };
     let identity = Identity { chain, netuid: args.netuid, hotkey, manifest: Arc::new(manifest), bucket };
-    let dir = state_dir(args, &identity.account(), &identity.manifest)?;
-    let corpus = match text {
-        Some(text) => text,
-        None => args.text.open(&identity.manifest, &dir).await?,
+    let (folder, corpus) = match ahead {
+        Some(ahead) => ahead,
+        None => {
+            let folder = state_folder(args, &identity.account(), &identity.manifest)?;
+            let text = args.text.open(&identity.manifest, folder.path()).await?;
+            (folder, text)
+        }
     };
+    let dir = folder.path().to_owned();
     let run = Some(identity.manifest.as_ref()).filter(|_| role == Role::Validator);
     commit(identity.chain.as_ref(), args.netuid, &identity.hotkey, &own, run).await?;
     let mut directory = wait_for_leader(identity.chain.as_ref(), args.netuid, &mut buckets).await?;
@@ -216,6 +228,7 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<NodeContext, Failure
         replica,
         start,
         dir,
+        _folder: folder,
         device,
         from_start: args.from_start,
         applied: None,
@@ -425,7 +438,8 @@ async fn wait_for_manifest(
     }
 }
 
-fn state_dir(args: &NodeArgs, account: &AccountId, run: &ManifestFile) -> Result<PathBuf, Failure> {
+/// The folder of a node's state of a run, which no other process may use meanwhile.
+fn state_folder(args: &NodeArgs, account: &AccountId, run: &ManifestFile) -> Result<Folder, Failure> {
     let dir = match &args.dir {
         Some(dir) => dir.clone(),
         None => {
@@ -433,12 +447,7 @@ fn state_dir(args: &NodeArgs, account: &AccountId, run: &ManifestFile) -> Result
             home.join(".templar").join(account.to_string())
         }
     };
-    let dir = dir.join(run.run_id());
-    std::fs::create_dir_all(&dir).map_err(|e| {
-        Failure::new(Exit::Storage, format!("cannot make the folder {}: {e}", dir.display()))
-            .hint("name another folder with --dir")
-    })?;
-    Ok(dir)
+    Folder::take(dir.join(run.run_id()))
 }
 
 /// Says what went wrong for the moment, and waits a little before it is tried again.

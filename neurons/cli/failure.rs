@@ -46,6 +46,8 @@ pub enum Exit {
     Data = 7,
     /// An audit found something that is not as the validator says.
     Differs = 8,
+    /// Another process uses the folder.
+    InUse = 9,
     /// It was told to stop before it was done.
     Interrupted = 130,
 }
@@ -70,6 +72,7 @@ Exit codes:
     6  storage
     7  manifest, data, log or checkpoint
     8  an audit found a difference
+    9  another process uses the folder
   130  interrupted";
 
 /// A failure as a person sees it: one sentence, what to do next, and an exit code.
@@ -106,6 +109,12 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Its exit code.
+    #[cfg(test)]
+    pub fn exit(&self) -> Exit {
+        self.exit
     }
 
     /// Prints the failure on stderr and gives the exit code.

@@ -11,7 +11,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{File, OpenOptions},
-    io::{BufRead, BufReader, Seek, SeekFrom, Write},
+    io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -80,6 +80,14 @@ pub enum ScoreLogError {
         /// The window of the record.
         record: Window,
     },
+    /// A whole line that was not signed is nothing that this program writes.
+    #[error("line {line} of the score log {path} is whole, and nothing that this program writes")]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// Its number, from 1.
+        line: usize,
+    },
     /// A line is neither a record nor a closing line.
     #[error("line {line} of the score log is no record")]
     Line {
@@ -119,6 +127,9 @@ impl ScoreLogError {
         match self {
             Self::File { .. } => "see that the folder exists and the disk has room",
             Self::Write { .. } | Self::WrongWindow { .. } => "this is a defect of the program; report it",
+            Self::Unknown { .. } => {
+                "a newer program may have written it, so it is not cut: start that one, or move the file away to begin a new log"
+            }
             Self::Order { .. } => "each window is logged once; go on with the next one",
             Self::Line { .. } | Self::Hash { .. } | Self::Signature { .. } => {
                 "the log was changed after it was written, or damaged; fetch it again from the validator's bucket"
@@ -259,11 +270,12 @@ pub struct ScoreLog {
 
 impl ScoreLog {
     /// Opens a log, or starts one. What stands after the last closing line was being written when the
-    /// program died; it is cut off.
+    /// program died; it is cut off: records of a window that was not signed, and an unfinished line. A whole line that is
+    /// neither was written by another program, a newer one perhaps, whose log is not for this one to cut.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, cut or made.
+    /// When the file cannot be read, cut or made, or has such a line; then nothing is cut.
     pub fn open(path: &Path) -> Result<Self, ScoreLogError> {
         let error = |source| ScoreLogError::File { path: path.to_owned(), source };
         let mut file = OpenOptions::new()
@@ -274,6 +286,8 @@ impl ScoreLog {
             .open(path)
             .map_err(error)?;
         let (mut signed, mut position, mut last_window) = (0, 0, None);
+        // Lines up to the signed end.
+        let (mut lines, mut signed_lines) = (0, 0);
         let mut reader = BufReader::new(&file);
         let mut line = Vec::new();
         loop {
@@ -283,14 +297,24 @@ impl ScoreLog {
                 break;
             }
             position += read as u64;
+            lines += 1;
             if line.ends_with(b"\n")
                 && let Ok(closing) = serde_json::from_slice::<Closing>(&line)
             {
-                signed = position;
+                (signed, signed_lines) = (position, lines);
                 last_window = Some(closing.closes);
             }
         }
         if signed < position {
+            file.seek(SeekFrom::Start(signed)).map_err(error)?;
+            let mut tail = Vec::new();
+            file.read_to_end(&mut tail).map_err(error)?;
+            let whole = tail.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+            let unknown =
+                whole.map(std::str::from_utf8).position(|line| !line.is_ok_and(|l| record(l).is_ok()));
+            if let Some(index) = unknown {
+                return Err(ScoreLogError::Unknown { path: path.to_owned(), line: signed_lines + index + 1 });
+            }
             file.set_len(signed).map_err(error)?;
         }
         file.seek(SeekFrom::Start(signed)).map_err(error)?;
@@ -426,6 +450,28 @@ mod tests {
         }
         assert_eq!(ScoreLog::open(&path).unwrap().last_window(), Some(2));
         assert_eq!(ScoreLog::open(&folder.path().join("new")).unwrap().last_window(), None);
+    }
+
+    #[test]
+    fn what_a_newer_program_wrote_is_not_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scores.jsonl");
+        let mut gauntlet = gauntlet();
+        let (first, second) = (window(&mut gauntlet, 1), window(&mut gauntlet, 2));
+        let closing = second.lines().last().unwrap().replacen('{', r#"{"more":1,"#, 1);
+        let records = second.lines().count() - 1;
+        let newer: String = second.lines().take(records).map(|line| format!("{line}\n")).collect();
+        let unread = first.lines().count() + records + 1;
+        for (tail, line) in [
+            (format!("{newer}{closing}\n"), unread),
+            (format!("{newer}{closing}\n{{\"torn"), unread),
+            (format!("a word\n{newer}"), first.lines().count() + 1),
+        ] {
+            std::fs::write(&path, first.clone() + &tail).unwrap();
+            let error = ScoreLog::open(&path).unwrap_err();
+            assert!(matches!(error, ScoreLogError::Unknown { line: found, .. } if found == line), "{error}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), first.clone() + &tail);
+        }
     }
 
     #[test]
