@@ -15,9 +15,11 @@ use templar::{
 
 mod deadline;
 mod learner;
+mod retention;
 pub mod sabotage;
 use deadline::{Closing, Deadline};
 use learner::{Learned, Learner};
+use retention::Retention;
 use sabotage::Sabotage;
 
 /// Flags of `templar miner`.
@@ -29,9 +31,6 @@ pub struct Args {
     #[arg(long, value_enum, hide = true)]
     sabotage: Option<Sabotage>,
 }
-
-/// Pseudo-gradients of the node's own that stay in its bucket, in windows.
-const KEPT_WINDOWS: u64 = 100;
 
 /// Runs until the run's last window, or until it is told to stop.
 pub async fn run(args: Args) -> Result<(), Failure> {
@@ -53,13 +52,15 @@ struct Miner {
     learner: Learner,
     sabotage: Option<Sabotage>,
     closing: Closing,
+    retention: Retention,
 }
 
 impl Miner {
     fn new(ctx: NodeContext, sabotage: Option<Sabotage>) -> Self {
         let train = &ctx.identity.manifest.parsed.train;
         let learner = Learner::open(&ctx.dir, train, &ctx.replica.model, ctx.replica.layout());
-        Self { ctx, learner, sabotage, closing: Closing::default() }
+        let (closing, retention) = (Closing::default(), Retention::default());
+        Self { ctx, learner, sabotage, closing, retention }
     }
 
     async fn mine(&mut self) -> Result<(), NodeError> {
@@ -149,10 +150,7 @@ impl Miner {
             // One window's work is lost, not the miner.
             Err(error) => tracing::warn!(window, %error, "the pseudo-gradient could not be uploaded"),
         }
-        if let Some(old) = window.checked_sub(KEPT_WINDOWS) {
-            // Best effort: an object that stays costs storage and harms nobody.
-            let _ = identity.bucket.delete(&keys.gradient(old)).await;
-        }
+        self.retention.look(&identity.bucket, &keys, window);
         Ok(())
     }
 
