@@ -53,6 +53,10 @@ struct Miner {
     sabotage: Option<Sabotage>,
     closing: Closing,
     retention: Retention,
+    /// Whether the learner's memory was compared with the bucket.
+    taken_up: bool,
+    /// The newest window of which the bucket has a pseudo-gradient: there is one a window.
+    sent: Option<Window>,
 }
 
 impl Miner {
@@ -60,7 +64,7 @@ impl Miner {
         let train = &ctx.identity.manifest.parsed.train;
         let learner = Learner::open(&ctx.dir, train, &ctx.replica.model, ctx.replica.layout());
         let (closing, retention) = (Closing::default(), Retention::default());
-        Self { ctx, learner, sabotage, closing, retention }
+        Self { ctx, learner, sabotage, closing, retention, taken_up: false, sent: None }
     }
 
     async fn mine(&mut self) -> Result<(), NodeError> {
@@ -74,6 +78,7 @@ impl Miner {
 
     /// Works window by window, to the run's last one.
     async fn windows(&mut self) -> Result<(), NodeError> {
+        self.take_up().await?;
         let last = self.ctx.last_window();
         let mut prefetch: Option<Prefetch> = None;
         loop {
@@ -94,9 +99,34 @@ impl Miner {
             let own = self.ctx.identity.account();
             self.ctx.learn_assignments(window, &[own]).await?;
             let fetching = self.prefetch(window);
-            self.work(window, fetching.here()).await?;
+            if self.sent.is_some_and(|sent| sent >= window) {
+                tracing::info!(window, "this window's pseudo-gradient was uploaded before a restart");
+                self.ctx.clock.put_window(window).await?;
+            } else {
+                self.work(window, fetching.here()).await?;
+            }
             prefetch = Some(fetching);
         }
+    }
+
+    /// Compares the learner's memory with what the bucket has, once.
+    async fn take_up(&mut self) -> Result<(), NodeError> {
+        if self.taken_up {
+            return Ok(());
+        }
+        let (identity, layout) = (&self.ctx.identity, self.ctx.replica.layout());
+        let now = self.ctx.clock.window();
+        let expected = Expected {
+            run: identity.manifest.hash(),
+            netuid: identity.netuid,
+            window: now,
+            uid: self.ctx.uid()?,
+            hotkey: identity.account(),
+        };
+        let (bucket, keys) = (identity.bucket.as_ref(), identity.keys());
+        self.sent = self.learner.take_up(bucket, &keys, layout, &expected, now).await?;
+        self.taken_up = true;
+        Ok(())
     }
 
     /// Takes the steps up to a window's, with what was prefetched of it.
@@ -141,17 +171,26 @@ impl Miner {
         let identity = &self.ctx.identity;
         let keys = identity.keys();
         let bytes = object.len();
-        match identity.bucket.put(&keys.gradient(window), object.into()).await {
+        let key = keys.gradient(window);
+        let published = match identity.bucket.put(&key, object.into()).await {
             Ok(()) => {
                 self.closing.add(encoding + started.elapsed());
                 let seconds = started.elapsed().as_secs_f64();
                 tracing::info!(window, bytes, seconds, phase = "upload", "uploaded");
+                true
             }
-            // One window's work is lost, not the miner.
-            Err(error) => tracing::warn!(window, %error, "the pseudo-gradient could not be uploaded"),
+            // The window's pay is lost, not the miner. The answer may have been lost rather than the object; where nobody can tell, it
+            // counts as sent: to send something twice is worse than to lose it.
+            Err(error) => {
+                tracing::warn!(window, %error, "the pseudo-gradient could not be uploaded");
+                identity.bucket.head(&key).await.map_or(true, |found| found.is_some())
+            }
+        };
+        if published {
+            self.sent = Some(window);
         }
         self.retention.look(&identity.bucket, &keys, window);
-        Ok(())
+        tokio::task::block_in_place(|| self.learner.settle(published))
     }
 
     /// Trains piece by piece on what the window assigns, until the deadline or the end of the list. Gives what is to
@@ -197,7 +236,7 @@ impl Miner {
         let ctx = &self.ctx;
         let identity = &ctx.identity;
         let (account, uid) = (identity.account(), ctx.uid()?);
-        let mut tensors = self.learner.encode(update)?;
+        let mut tensors = self.learner.encode(window, update)?;
         if self.sabotage == Some(Sabotage::Noise) {
             sabotage::randomise(&mut tensors, ctx.replica.layout(), window, account.as_ref());
         }
@@ -207,7 +246,6 @@ impl Miner {
         let Header { run, netuid, hotkey, .. } = header;
         let expected = Expected { run, netuid, window, uid, hotkey };
         let own = gradient::decode(&object, ctx.replica.layout(), &expected, verify)?;
-        self.learner.save();
         let seconds = started.elapsed().as_secs_f64();
         tracing::info!(window, bytes = object.len(), seconds, phase = "compress", "compressed");
         Ok((object, own))

@@ -34,6 +34,22 @@ impl ErrorFeedback {
         with_floats(gradients, |gradients| self.state.encode(gradients))
     }
 
+    /// Puts back what was taken off for something that was not sent after all.
+    ///
+    /// # Errors
+    /// Tensors of another model.
+    pub fn put_back(&mut self, sent: &[SparseTensor]) -> Result<(), EncodeError> {
+        self.state.put_back(sent)
+    }
+
+    /// Forgets of an old state what was sent since: see [`codec::ErrorFeedback::was_sent`].
+    ///
+    /// # Errors
+    /// Tensors of another model.
+    pub fn was_sent(&mut self, sent: &[SparseTensor], later: bool) -> Result<(), EncodeError> {
+        self.state.was_sent(sent, later)
+    }
+
     /// Forgets everything: what a window that nobody counts asks for.
     pub fn clear(&mut self) {
         self.state.clear();

@@ -1,5 +1,7 @@
 //! What a miner learns with, and what of it outlives a restart: what was not sent yet, and the inner loop's moments.
 
+mod taken_up;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -13,18 +15,47 @@ use templar::{
     model::{Llama, ModelError},
     node::NodeError,
     train::{self, TrainError, inner::InnerOptimizer},
+    window::Window,
 };
 
-/// A miner's memory.
+/// Windows from one writing of the memory to the next. Written each window, 1.2 billion parameters would be 96 TB of writes in 20,000
+/// windows.
+const SAVE_EVERY: u64 = 16;
+
+/// A miner's memory: no gradient counts twice, whenever the miner is killed.
 ///
-/// It is written to disk by a thread of its own, after what was encoded from it is known: at 1.2 billion parameters that takes seconds
-/// of every window. A miner that is killed meanwhile finds the state of the window before, and sends again part of what it had sent.
+/// What was encoded in a window is in flight until [`Self::settle`] hears what became of it. What was not published is put back, so that
+/// it is sent later. Only then the memory may go to disk, with the window in its metadata: every [`SAVE_EVERY`] windows by a thread of its
+/// own, beside the next window's training, and at an end in order. At such an end with something in flight, it is put back first, and
+/// the metadata says that it may have been sent.
+///
+/// A memory from disk is therefore that of before everything that was sent after its window, and the node's own bucket says what that
+/// was: [`Self::take_up`] takes each such object out of it. That costs no memory but one object's, no copy of it on disk, and no
+/// guess. **What a kill costs**: what the gradients of the windows since the last writing held, as far as it was not sent; with that of
+/// the window that was being worked on. It is never sent twice. Moments of an inner loop are those of the last writing.
 #[derive(Debug)]
 pub struct Learner {
     feedback: Saving<ErrorFeedback>,
     inner: Option<Saving<InnerOptimizer>>,
     train: TrainConfig,
     dir: PathBuf,
+    /// What the memory from disk is, as long as it was not compared with the bucket.
+    kept: Option<Kept>,
+    /// What was encoded, and of which window, while nothing is known of its upload.
+    flight: Option<(Window, Vec<SparseTensor>)>,
+    /// The last window that was settled by this process.
+    settled: Option<Window>,
+    /// The window of what is on disk.
+    saved: Option<Window>,
+}
+
+/// What a memory on disk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kept {
+    /// The last window whose gradient is in it.
+    window: Window,
+    /// Whether what was sent of that window is taken off, or, with what became of it unknown, still there.
+    settled: bool,
 }
 
 /// What came of a window's work.
@@ -39,17 +70,29 @@ pub struct Learned {
 }
 
 impl Learner {
-    /// Takes up what an earlier run of this node kept in a folder, so that a restart loses nothing of it.
+    /// Reads what an earlier run of this node kept in a folder; before it is used, [`Self::take_up`] must compare it with the bucket.
     pub fn open(dir: &Path, train: &TrainConfig, model: &Llama, layout: &Layout) -> Self {
-        let feedback = kept(&dir.join(FEEDBACK), "momentum", |path| ErrorFeedback::load(layout, path))
-            .unwrap_or_else(|| ErrorFeedback::new(layout));
+        let loaded = kept(&dir.join(FEEDBACK), "momentum", |path| {
+            let (state, metadata) = ErrorFeedback::load(layout, path)?;
+            let kept = Kept::of(&metadata).ok_or_else(|| ModelError::Format {
+                path: path.display().to_string(),
+                problem: "it does not say of which window it is".to_owned(),
+            })?;
+            Ok((state, kept))
+        });
+        let (feedback, on_disk) = match loaded {
+            Some((state, kept)) => (state, Some(kept)),
+            None => (ErrorFeedback::new(layout), None),
+        };
         let feedback = Saving::Here(feedback);
         let inner = train.inner.as_ref().map(|config| {
             let load = |path: &Path| InnerOptimizer::load(model, config, path);
             let kept = kept(&dir.join(INNER), "inner optimizer's state", load);
-            Saving::Here(kept.unwrap_or_else(|| InnerOptimizer::new(model, config)))
+            Saving::Here(kept.map_or_else(|| InnerOptimizer::new(model, config), |(state, _)| state))
         });
-        Self { feedback, inner, train: train.clone(), dir: dir.to_path_buf() }
+        let saved = on_disk.map(|kept| kept.window);
+        let (train, dir) = (train.clone(), dir.to_path_buf());
+        Self { feedback, inner, train, dir, kept: on_disk, flight: None, settled: None, saved }
     }
 
     /// Trains on tokens (`[sequences, length + 1]`) for as long as `go_on` says so: before each micro-batch, or before each step of an inner
@@ -77,27 +120,87 @@ impl Learner {
         Ok(Learned { loss: done.loss(), update: done.deltas, sequences })
     }
 
-    /// Takes out what is to be sent.
+    /// Takes out what is to be sent in a window. It is in flight then, and [`Self::settle`] has to hear what became of it; what was in
+    /// flight before never left.
     ///
     /// # Errors
     /// Numbers that are not finite.
-    pub fn encode(&mut self, update: &[Tensor]) -> Result<Vec<SparseTensor>, NodeError> {
-        Ok(self.feedback.here().map_err(NodeError::from)?.encode(update)?)
+    pub fn encode(&mut self, window: Window, update: &[Tensor]) -> Result<Vec<SparseTensor>, NodeError> {
+        self.put_back()?;
+        let sent = self.feedback.here().map_err(NodeError::from)?.encode(update)?;
+        self.flight = Some((window, sent.clone()));
+        Ok(sent)
     }
 
-    /// Begins to write both to disk, synced. What cannot be written is said and not fatal: a restart would begin from zero.
-    pub fn save(&mut self) {
-        let (feedback, inner) = (self.dir.join(FEEDBACK), self.dir.join(INNER));
-        self.feedback.save("momentum", move |state| state.save(&feedback, &BTreeMap::new()));
-        if let Some(state) = &mut self.inner {
-            state.save("inner optimizer's state", move |state| state.save(&inner, &BTreeMap::new()));
+    /// Hears whether what is in flight was published, puts it back where it was not, and begins to write the memory to disk where it is time
+    /// for that. What cannot be written is said and not fatal.
+    ///
+    /// # Errors
+    /// A memory that is lost.
+    pub fn settle(&mut self, published: bool) -> Result<(), NodeError> {
+        let Some(window) = self.flight.as_ref().map(|(window, _)| *window) else { return Ok(()) };
+        if published {
+            self.flight = None;
         }
+        self.put_back()?;
+        self.settled = Some(window);
+        if self.saved.is_none_or(|saved| window >= saved + SAVE_EVERY) {
+            self.save(Kept { window, settled: true });
+        }
+        Ok(())
+    }
+
+    fn put_back(&mut self) -> Result<(), NodeError> {
+        if let Some((_, sent)) = self.flight.take() {
+            self.feedback.here().map_err(NodeError::from)?.put_back(&sent)?;
+        }
+        Ok(())
+    }
+
+    /// Begins to write both to disk, synced, each whole or not at all.
+    fn save(&mut self, kept: Kept) {
+        let (feedback, inner, metadata) = (self.dir.join(FEEDBACK), self.dir.join(INNER), kept.metadata());
+        let same = metadata.clone();
+        self.feedback.save("momentum", move |state| state.save(&feedback, &same));
+        if let Some(state) = &mut self.inner {
+            state.save("inner optimizer's state", move |state| state.save(&inner, &metadata));
+        }
+        self.saved = Some(kept.window);
+    }
+}
+
+impl Kept {
+    fn metadata(self) -> BTreeMap<String, String> {
+        let settled = if self.settled { "settled" } else { "in flight" };
+        let entries = [(WINDOW, self.window.to_string()), (PHASE, settled.to_owned())];
+        entries.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
+    fn of(metadata: &BTreeMap<String, String>) -> Option<Self> {
+        let window = metadata.get(WINDOW)?.parse().ok()?;
+        let settled = match metadata.get(PHASE)?.as_str() {
+            "settled" => true,
+            "in flight" => false,
+            _ => return None,
+        };
+        Some(Self { window, settled })
     }
 }
 
 impl Drop for Learner {
     fn drop(&mut self) {
-        // A miner that ends in order leaves its last state.
+        // A miner that ends in order leaves its last state. One that was not taken up yet is on disk as it was.
+        let flight = self.flight.as_ref().map(|(window, _)| *window);
+        let last = match flight {
+            Some(window) => self.put_back().is_ok().then_some(Kept { window, settled: false }),
+            None => self
+                .settled
+                .filter(|window| self.saved.is_none_or(|saved| saved < *window))
+                .map(|window| Kept { window, settled: true }),
+        };
+        if let Some(last) = last {
+            self.save(last);
+        }
         let _ = self.feedback.here();
         let _ = self.inner.as_mut().map(Saving::here);
     }
@@ -145,20 +248,23 @@ impl<T: Send + 'static> Saving<T> {
 
 const FEEDBACK: &str = "momentum.safetensors";
 const INNER: &str = "inner.safetensors";
+/// What their metadata says, beside the format.
+const WINDOW: &str = "window";
+const PHASE: &str = "phase";
 
-/// A state that is on disk; none, and a word, where it cannot be used.
-fn kept<T>(
+/// A state that is on disk and what it says of itself; none, and a word, where it cannot be used.
+fn kept<T, M>(
     path: &Path,
     what: &str,
-    load: impl FnOnce(&Path) -> Result<(T, BTreeMap<String, String>), ModelError>,
-) -> Option<T> {
+    load: impl FnOnce(&Path) -> Result<(T, M), ModelError>,
+) -> Option<(T, M)> {
     if !path.exists() {
         return None;
     }
     match load(path) {
-        Ok((state, _)) => {
+        Ok(loaded) => {
             tracing::info!("{what} taken up from disk");
-            Some(state)
+            Some(loaded)
         }
         Err(error) => {
             tracing::warn!(%error, "the saved {what} is not used; starting from zero");
@@ -188,8 +294,8 @@ mod tests {
             let mut window = |learner: &mut Learner, round: usize| {
                 let learned = learner.learn(&mut model, &windows[round], round as u64, || true).unwrap();
                 assert_eq!(learned.sequences, count as usize);
-                let sent = learner.encode(&learned.update).unwrap();
-                learner.save();
+                let sent = learner.encode(round as u64, &learned.update).unwrap();
+                learner.settle(true).unwrap();
                 sent
             };
             let model = Llama::new(&manifest.model, 1, Device::Cpu);

@@ -113,6 +113,66 @@ impl ErrorFeedback {
             .map(|((layout, state), gradient)| encode_tensor(path, layout, state, gradient, beta))
             .collect())
     }
+
+    /// Puts back what [`Self::encode`] took off for something that was not sent after all. What comes back is what was taken off, but
+    /// for a rounding of the sum.
+    ///
+    /// # Errors
+    /// Tensors that are not the codec's; then nothing was changed.
+    pub fn put_back(&mut self, sent: &[SparseTensor]) -> Result<(), EncodeError> {
+        fit(&self.codec, sent)?;
+        for ((layout, state), sent) in self.codec.tensors().iter().zip(&mut self.tensors).zip(sent) {
+            let unit = sent.unit(layout);
+            let chunks = state.par_chunks_mut(layout.chunk_len()).zip(sent.positions.par_chunks(layout.kept));
+            chunks.enumerate().for_each(|(chunk, (state, positions))| {
+                for (position, value) in positions.iter().zip(sent.values_of_chunk(layout, chunk)) {
+                    if let Some(coefficient) = state.get_mut(usize::from(*position)) {
+                        *coefficient += value * unit;
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// What an old state is worth when something was sent since, which it knows nothing of: the coefficients that were sent are zero. What
+    /// they held was sent with them; keeping it would send it twice. With `later`, of a window after the state's, what stays is a
+    /// window older first (`beta`).
+    ///
+    /// # Errors
+    /// Tensors that are not the codec's; then nothing was changed.
+    pub fn was_sent(&mut self, sent: &[SparseTensor], later: bool) -> Result<(), EncodeError> {
+        fit(&self.codec, sent)?;
+        let beta = if later { self.codec.settings().momentum as f32 } else { 1.0 };
+        for ((layout, state), sent) in self.codec.tensors().iter().zip(&mut self.tensors).zip(sent) {
+            let chunks = state.par_chunks_mut(layout.chunk_len()).zip(sent.positions.par_chunks(layout.kept));
+            chunks.for_each(|(state, positions)| {
+                state.iter_mut().for_each(|coefficient| *coefficient *= beta);
+                for position in positions {
+                    if let Some(coefficient) = state.get_mut(usize::from(*position)) {
+                        *coefficient = 0.0;
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Whether these are tensors of the codec's.
+fn fit(codec: &Codec, sent: &[SparseTensor]) -> Result<(), EncodeError> {
+    let (found, expected) = (sent.len(), codec.tensors().len());
+    if found != expected {
+        return Err(EncodeError::Count { found, expected });
+    }
+    let mut both = codec.tensors().iter().zip(sent);
+    match both.find(|(layout, sent)| !sent.has_shape(layout)) {
+        None => Ok(()),
+        Some((layout, sent)) => {
+            let (name, found) = (layout.name.clone(), sent.positions.len());
+            Err(EncodeError::Length { name, found, expected: layout.kept_values() })
+        }
+    }
 }
 
 fn check(codec: &Codec, tensors: &[&[f32]], limit: f32) -> Result<(), EncodeError> {

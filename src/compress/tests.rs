@@ -130,3 +130,39 @@ fn a_gradient_that_lies_otherwise_is_the_same() {
         assert_eq!(a, b);
     }
 }
+
+#[test]
+fn what_was_not_sent_is_put_back_and_what_was_sent_is_not_kept() {
+    for layout in both() {
+        let sums = |state: &ErrorFeedback| state.state.tensors().concat();
+        let (first, second) = (gradients(&layout, 5), gradients(&layout, 6));
+        let mut before = ErrorFeedback::new(&layout);
+        before.encode(&first).unwrap();
+        let file = tempfile::tempdir().unwrap();
+        let path = file.path().join("state.safetensors");
+        before.save(&path, &BTreeMap::new()).unwrap();
+        let old = || ErrorFeedback::load(&layout, &path).unwrap().0;
+
+        // Without a gradient a window only decays; put back, that is all that is seen of it.
+        let nothing: Vec<Tensor> = first.iter().map(Tensor::zeros_like).collect();
+        let (mut state, beta) = (old(), layout.codec().settings().momentum as f32);
+        let sent = state.encode(&nothing).unwrap();
+        assert_ne!(sums(&state), sums(&old()).iter().map(|c| c * beta).collect::<Vec<_>>());
+        state.put_back(&sent).unwrap();
+        for (found, whole) in sums(&state).iter().zip(sums(&old())) {
+            assert!((found - whole * beta).abs() <= whole.abs() * 1e-6 + 1e-12, "{found} {whole}");
+        }
+
+        // Of the old state stays what was not sent since.
+        let mut state = old();
+        let sent = state.encode(&second).unwrap();
+        let mut late = old();
+        late.was_sent(&sent, true).unwrap();
+        let (late, old) = (sums(&late), sums(&old()));
+        let zeros = late.iter().filter(|c| **c == 0.0).count();
+        let positions: usize = sent.iter().map(|s| s.positions.len()).sum();
+        assert!(zeros >= positions, "{zeros} of {positions}");
+        assert!(late.iter().zip(&old).all(|(found, old)| *found == 0.0 || *found == old * beta));
+        assert!(ErrorFeedback::new(&layout).put_back(&sent[1..]).is_err());
+    }
+}
