@@ -64,7 +64,8 @@ use crate::{
     window::{Block, NetUid, Uid},
 };
 
-/// A chain, as a miner, a validator and an audit need it. All blocks are final ones.
+/// A chain, as a miner, a validator and an audit need it. All blocks are final ones, but for those of [`best_heads`](Self::best_heads),
+/// which tell the time: a block comes every 12 s or so, and is final a dozen seconds later or more.
 ///
 /// [`SubtensorClient`] asks a live node, and can do more; [`MemoryChain`] is a chain in memory, for tests.
 ///
@@ -74,16 +75,21 @@ use crate::{
 /// [`ChainError::Refused`] with the reason's name, or [`ChainError::NotIncluded`].
 #[async_trait]
 pub trait Chain: std::fmt::Debug + Send + Sync {
-    /// The newest block.
+    /// The newest final block.
     async fn head(&self) -> Result<Head, ChainError>;
 
-    /// Blocks as they come, from the newest on.
+    /// Final blocks as they come, from the newest on.
     async fn heads(&self) -> Result<Heads, ChainError>;
 
-    /// The hash of a block, if the chain has come so far.
+    /// The newest block whenever it changes, final or not. Numbers may be left out, and one comes again with another hash where
+    /// a block was replaced before it was final. Nothing that has to stay true may rest on such a block.
+    async fn best_heads(&self) -> Result<Heads, ChainError>;
+
+    /// The hash of a block, if the chain has come so far. That of a block that is not final yet may become another.
     async fn block_hash(&self, block: Block) -> Result<Option<[u8; 32]>, ChainError>;
 
-    /// The chain's time at a block, milliseconds since the Unix epoch.
+    /// The chain's time at a block, milliseconds since the Unix epoch. The block need not be final; one that replaces it may have
+    /// another time.
     async fn timestamp_ms(&self, block: Block) -> Result<u64, ChainError>;
 
     /// A subnet's neurons, at a block or now.

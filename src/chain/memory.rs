@@ -33,6 +33,8 @@ type Commitments = BTreeMap<AccountId, Vec<Vec<u8>>>;
 #[derive(Debug, Clone, Default)]
 struct State {
     time_ms: u64,
+    /// How often the block was replaced by another of its number.
+    replaced: u64,
     neurons: Vec<Neuron>,
     commitments: Commitments,
     /// What was set in this very block.
@@ -114,6 +116,7 @@ impl MemoryChain {
                 let before = inner.blocks.last().cloned().unwrap_or_default();
                 inner.blocks.push(State {
                     time_ms: before.time_ms + block_ms,
+                    replaced: 0,
                     settings: Vec::new(),
                     ..before
                 });
@@ -121,6 +124,21 @@ impl MemoryChain {
             inner.blocks.len() as Block - 1
         };
         self.newest.send_replace(newest);
+    }
+
+    /// Replaces the newest blocks that are not final, so many at most, by others of the same numbers that come so much later, as a
+    /// reorganisation does. What was sent stays in them.
+    pub fn reorganise(&self, blocks: Block, later_ms: u64) {
+        {
+            let mut inner = self.lock();
+            let keep = (inner.last_final() + 1).max((inner.blocks.len() as Block).saturating_sub(blocks));
+            for state in inner.blocks.iter_mut().skip(keep as usize) {
+                state.time_ms += later_ms;
+                state.replaced += 1;
+            }
+        }
+        // The number is the same, and it is news.
+        self.newest.send_modify(|_| ());
     }
 
     /// Gives a hotkey the next UID, in the newest block.
@@ -180,7 +198,7 @@ impl MemoryChain {
     ) -> Result<Included, ChainError> {
         let (head, lag) = {
             let mut inner = self.lock();
-            let (head, lag) = (head_of(inner.blocks.len() as Block - 1), inner.lag);
+            let (head, lag) = (inner.head(inner.blocks.len() as Block - 1), inner.lag);
             let Some(state) = inner.blocks.last_mut() else { return Err(ChainError::Closed) };
             let account = signer.account();
             let Some(uid) = state.neurons.iter().find(|n| n.hotkey == account).map(|n| n.uid) else {
@@ -192,16 +210,20 @@ impl MemoryChain {
         let mut newest = self.newest.subscribe();
         let is_final = newest.wait_for(|newest| *newest >= head.number + lag).await;
         is_final.map(drop).map_err(|_| ChainError::Closed)?;
-        Ok(Included { block: head.number, hash: head.hash })
+        Ok(Included { block: head.number, hash: self.lock().head(head.number).hash })
     }
 }
 
-/// A block's hash is made of its number.
-fn head_of(number: Block) -> Head {
-    Head { number, hash: *blake3::hash(&number.to_le_bytes()).as_bytes() }
-}
-
 impl Inner {
+    /// A block's hash is made of its number, and of how often it was replaced.
+    fn head(&self, number: Block) -> Head {
+        let mut named = number.to_le_bytes().to_vec();
+        if let Some(replaced) = self.blocks.get(number as usize).map(|b| b.replaced).filter(|n| *n > 0) {
+            named.extend(replaced.to_le_bytes());
+        }
+        Head { number, hash: *blake3::hash(&named).as_bytes() }
+    }
+
     fn last_final(&self) -> Block {
         (self.blocks.len() as Block - 1).saturating_sub(self.lag)
     }
@@ -213,20 +235,22 @@ impl Inner {
     fn at(&self, block: Option<Block>) -> Result<(Head, &State), ChainError> {
         let number = block.unwrap_or_else(|| self.last_final());
         let state = self.blocks.get(number as usize).filter(|_| number <= self.last_final());
-        Ok((head_of(number), state.ok_or(ChainError::NoSuchBlock { block: number })?))
+        Ok((self.head(number), state.ok_or(ChainError::NoSuchBlock { block: number })?))
     }
 }
 
 #[async_trait]
 impl Chain for MemoryChain {
     async fn head(&self) -> Result<Head, ChainError> {
-        self.answer(|inner| Ok(head_of(inner.last_final())))
+        self.answer(|inner| Ok(inner.head(inner.last_final())))
     }
 
     async fn heads(&self) -> Result<Heads, ChainError> {
         let (sender, receiver) = mpsc::channel(HEADS_BUFFER);
         let (mut newest, lag) = (self.newest.subscribe(), self.lock().lag);
         let mut due = self.lock().last_final();
+        let inner = self.inner.clone();
+        let head_of = move |number| inner.lock().unwrap_or_else(PoisonError::into_inner).head(number);
         tokio::spawn(async move {
             loop {
                 let seen = *newest.borrow_and_update();
@@ -244,12 +268,29 @@ impl Chain for MemoryChain {
         Ok(Heads::new(receiver))
     }
 
+    async fn best_heads(&self) -> Result<Heads, ChainError> {
+        let (sender, receiver) = mpsc::channel(HEADS_BUFFER);
+        let mut newest = self.newest.subscribe();
+        let inner = self.inner.clone();
+        tokio::spawn(async move {
+            loop {
+                let number = *newest.borrow_and_update();
+                let head = inner.lock().unwrap_or_else(PoisonError::into_inner).head(number);
+                if sender.send(Ok(head)).await.is_err() || newest.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Heads::new(receiver))
+    }
+
     async fn block_hash(&self, block: Block) -> Result<Option<[u8; 32]>, ChainError> {
-        self.answer(|inner| Ok(((block as usize) < inner.blocks.len()).then(|| head_of(block).hash)))
+        self.answer(|inner| Ok(((block as usize) < inner.blocks.len()).then(|| inner.head(block).hash)))
     }
 
     async fn timestamp_ms(&self, block: Block) -> Result<u64, ChainError> {
-        self.answer(|inner| Ok(inner.at(Some(block))?.1.time_ms))
+        let missing = ChainError::NoSuchBlock { block };
+        self.answer(|inner| inner.blocks.get(block as usize).map(|state| state.time_ms).ok_or(missing))
     }
 
     async fn metagraph(&self, netuid: NetUid, at: Option<Block>) -> Result<Metagraph, ChainError> {
@@ -374,6 +415,29 @@ mod tests {
         assert_eq!(chain.metagraph(3, None).await.unwrap().leader().unwrap().last_update, settings[0].block);
         assert_eq!(chain.timestamp_ms(2).await.unwrap(), 24_000);
         assert_eq!(chain.metagraph(4, None).await, Err(ChainError::NoSuchSubnet { netuid: 4 }));
+    }
+
+    #[tokio::test]
+    async fn the_newest_blocks_come_at_once_and_may_be_replaced_until_they_are_final() {
+        let chain = MemoryChain::new(3, 2);
+        chain.advance(4);
+        let (mut best, mut last) = (chain.best_heads().await.unwrap(), chain.heads().await.unwrap());
+        let four = best.next().await.unwrap();
+        assert_eq!((four.number, last.next().await.unwrap().number), (4, 2));
+        assert_eq!(chain.timestamp_ms(4).await.unwrap(), 48_000);
+        let (two, three) = (chain.block_hash(2).await.unwrap(), chain.block_hash(3).await.unwrap());
+        chain.reorganise(9, 700);
+        let again = best.next().await.unwrap();
+        assert_eq!(again.number, 4);
+        assert_ne!(again.hash, four.hash);
+        assert_eq!(chain.block_hash(2).await.unwrap(), two, "what is final stays");
+        assert_ne!(chain.block_hash(3).await.unwrap(), three);
+        assert_eq!(chain.timestamp_ms(3).await.unwrap(), 36_700);
+        chain.advance(2);
+        assert_eq!(best.next().await.unwrap().number, 6);
+        last.next().await.unwrap();
+        assert_eq!(last.next().await.unwrap(), again);
+        assert_eq!(chain.timestamp_ms(7).await, Err(ChainError::NoSuchBlock { block: 7 }));
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use super::{
     error::ChainError,
     ids::theirs,
     metagraph::{self, commitment, details::MetagraphSource, neuron::Metagraph},
-    rpc::finalized_heads,
+    rpc::{best_heads, finalized_heads},
     types::{Head, Heads, Hyperparameters, Included},
     weights::{RevealState, SaltedCommit, SubmittedWeights, WeightsRequest},
     weights_history::{self, event::WeightSetting},
@@ -76,6 +76,10 @@ impl Chain for SubtensorClient {
 
     async fn heads(&self) -> Result<Heads, ChainError> {
         Ok(finalized_heads::follow(self.shared_link()))
+    }
+
+    async fn best_heads(&self) -> Result<Heads, ChainError> {
+        Ok(best_heads::follow(self.shared_link()))
     }
 
     async fn block_hash(&self, block: Block) -> Result<Option<[u8; 32]>, ChainError> {

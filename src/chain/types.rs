@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use super::error::ChainError;
 use crate::{wallet::AccountId, window::Block};
 
-/// A finalized block.
+/// A block: a final one, but for those of [`Chain::best_heads`](crate::chain::Chain::best_heads).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Head {
     /// Its number.
@@ -26,7 +26,8 @@ pub struct Included {
     pub hash: [u8; 32],
 }
 
-/// Finalized blocks as they come: each once, in order, none left out, whatever happens to the connection.
+/// Blocks as they come, whatever happens to the connection. [`Chain::heads`](crate::chain::Chain::heads) gives final ones, each
+/// once, in order, none left out; what [`Chain::best_heads`](crate::chain::Chain::best_heads) gives may be replaced.
 #[derive(Debug)]
 pub struct Heads(mpsc::Receiver<Result<Head, ChainError>>);
 

@@ -208,6 +208,39 @@ async fn every_block_comes_once_through_a_restart_of_the_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_newest_blocks_come_through_a_restart_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Node::start(0, Some(folder.path()));
+    let (port, chain) = (first.port(), first.client().await);
+    let mut heads = chain.best_heads().await.unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(tokio::time::timeout(PATIENCE, heads.next()).await.unwrap().unwrap());
+    }
+    first.kill();
+    let second = Node::start(port, Some(folder.path()));
+    for _ in 0..3 {
+        seen.push(tokio::time::timeout(PATIENCE, heads.next()).await.unwrap().unwrap());
+    }
+    assert!(seen.windows(2).all(|pair| pair[1].number > pair[0].number), "{seen:?}");
+    for head in &seen {
+        assert_eq!(chain.block_hash(head.number).await.unwrap(), Some(head.hash));
+        chain.timestamp_ms(head.number).await.unwrap();
+    }
+    second.kill();
+    let third = Node::start(port, None);
+    let told = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Err(error) = heads.next().await {
+                return error;
+            }
+        }
+    });
+    assert!(matches!(told.await.unwrap(), ChainError::OtherChain { .. }));
+    third.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_chain_in_the_same_place_is_told() {
     let first = Node::start(0, None);
     let (port, chain) = (first.port(), first.client().await);

@@ -162,7 +162,8 @@ impl Connection {
         Ok(Head { number, hash: hash.0 })
     }
 
-    /// The hash of a block by number, if the chain has come so far.
+    /// The hash of a block by number, if the chain has come so far; of the newest blocks it may still become another, so nobody may
+    /// remember it before the block is final.
     pub(in crate::chain) async fn block_hash(&self, block: Block) -> Result<Option<[u8; 32]>, ChainError> {
         // Nodes take no number beyond 32 bits.
         if u32::try_from(block).is_err() {
@@ -172,7 +173,7 @@ impl Connection {
         Ok(hash.await?.map(|hash| hash.0))
     }
 
-    /// The final block of that number, the newest if none is given.
+    /// The block of that number, the newest final one if none is given.
     pub(in crate::chain) async fn locate(&self, block: Option<Block>) -> Result<Head, ChainError> {
         let Some(number) = block else { return self.head().await };
         let hash = self.block_hash(number).await?.ok_or(ChainError::NoSuchBlock { block: number })?;
