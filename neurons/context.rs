@@ -302,7 +302,7 @@ impl NodeContext {
         self.assignments.learn(&self.identity, window).await?;
         self.view().expect(peers, window);
         // Only so that it is there early: an endpoint that is behind does not know the block yet.
-        match self.assignments.learn(&self.identity, window + 1).await {
+        match self.assignments.foresee(&self.identity, window + 1).await {
             Ok(()) => self.view().expect(peers, window + 1),
             Err(error) => tracing::debug!(window, %error, "the next window's data is not fetched ahead"),
         }

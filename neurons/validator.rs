@@ -152,18 +152,21 @@ impl Validator {
     async fn window(&mut self, window: Window) -> Result<(), NodeError> {
         let put = self.ctx.clock.put_window(window).await?;
         let chain = self.ctx.identity.chain.clone();
-        let opening_hash = block_hash(chain.as_ref(), self.ctx.schedule.opening_block(window)).await?;
+        let lots = block_hash(chain.as_ref(), DecidingBlocks::lots_block(&self.ctx.schedule, window)).await?;
         tokio::task::block_in_place(|| self.judge.keep(&self.ctx.replica));
         self.ctx.refresh().await;
         let peers: Vec<AccountId> =
             self.ctx.directory.peers().map(|(neuron, _)| neuron.hotkey.clone()).collect();
         self.ctx.learn_assignments(window, &peers).await?;
         // Who led when the put window opened may have more to say about it than who leads when it closes.
-        let opening = self.ctx.schedule.opening_block(window);
+        // The newest final block says so: the opening one is final only when the round is out.
+        let opening = self.ctx.schedule.opening_block(window).min(chain.head().await?.number);
         let view = self.ctx.view();
         let (arrivals, led) =
             tokio::join!(gather::watch(&view, window, &put), node::leader_at(&self.ctx.identity, opening));
 
+        // A block that replaced the opening one may have moved the put window.
+        let put = self.ctx.clock.closed(window).await?;
         // The put window has closed: what is found from here on counts.
         let started = Instant::now();
         self.ctx.refresh_now().await;
@@ -174,14 +177,18 @@ impl Validator {
         tracing::info!(window, arrived, accepted, seconds, phase = "gather", "gathered");
 
         self.state.roster(&self.ctx);
-        let open = tokio::task::block_in_place(|| {
-            OpenWindow::new(&self.ctx.view(), window, &gathered, opening_hash)
-        });
+        let open = tokio::task::block_in_place(|| OpenWindow::new(&self.ctx.view(), window, &gathered, lots));
         let chosen = self.take_step(window, &put, &gathered, &open, led.as_ref()).await?;
         self.write_checkpoint();
         self.note_loss(window)?;
 
-        let blocks = DecidingBlocks::find(&mut self.ctx.clock, &self.ctx.schedule, window, &put).await?;
+        let blocks = DecidingBlocks::find(&mut self.ctx.clock, &self.ctx.schedule, window).await?;
+        if blocks.put != put {
+            tracing::warn!(
+                window,
+                "the block that opened the put window was replaced after uploads were judged; an audit may differ"
+            );
+        }
         let seed = block_hash(chain.as_ref(), blocks.evaluation).await?;
         let evidence = self.evaluate(window, &gathered, &open, &chosen, &seed).await?;
         self.state.score(&self.ctx, window, |gauntlet| open.score(gauntlet, &chosen, evidence)).await?;

@@ -268,6 +268,8 @@ impl Reported for NodeError {
             Self::ChainEnded => {
                 Failure::from_error(Exit::Network, self).hint("check --network and start again")
             }
+            Self::NotFinal { .. } => Failure::from_error(Exit::Network, self)
+                .hint("finality has stopped, or the endpoint does not see it; try another with --network"),
             Self::NoBlock(_) => Failure::from_error(Exit::Network, self)
                 .hint("the endpoint is behind; try another with --network"),
             Self::Data(error) => error.to_failure(),

@@ -28,8 +28,7 @@ impl Auditor {
         let is_due = |window: Window| weights_are_due(manifest, start, window);
         let mut due = Vec::new();
         for after in windows.iter().filter(|after| is_due(after.window)) {
-            let put = self.clock.put_window(after.window).await?;
-            let blocks = DecidingBlocks::find(&mut self.clock, &schedule, after.window, &put).await?;
+            let blocks = DecidingBlocks::find(&mut self.clock, &schedule, after.window).await?;
             due.push((blocks.evaluation, after.clone()));
         }
         let (Some((from, oldest)), Some((_, newest))) = (due.first().cloned(), due.last().cloned()) else {
@@ -41,7 +40,7 @@ impl Auditor {
         } else {
             schedule.opening_block(newest.window.saturating_add(every))
         };
-        let to = end.min(self.clock.block());
+        let to = end.min(self.identity.chain.head().await?.number);
         // Those before the first ones may have been set late.
         let before = (start..oldest.window).rev().take(every as usize).find(|window| is_due(*window));
         if let Some(window) = before

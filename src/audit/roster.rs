@@ -40,7 +40,7 @@ impl Auditor {
     ) -> Result<Option<Difference>, AuditError> {
         let (chain, netuid) = (&self.identity.chain, self.identity.netuid);
         let next = self.identity.manifest.parsed.schedule().opening_block(window + 1);
-        let later = next.min(self.clock.block()).max(blocks.evaluation);
+        let later = next.min(chain.head().await?.number).max(blocks.evaluation);
         let opening = chain.metagraph(netuid, Some(blocks.opening)).await?;
         let later = chain.metagraph(netuid, Some(later)).await?;
         let seen = [&opening, &directory.metagraph, &later];

@@ -49,8 +49,8 @@ impl Auditor {
             },
         };
         let schedule = self.identity.manifest.parsed.schedule();
-        let put = self.clock.put_window(window).await?;
-        let blocks = DecidingBlocks::find(&mut self.clock, &schedule, window, &put).await?;
+        let blocks = DecidingBlocks::find(&mut self.clock, &schedule, window).await?;
+        let put = blocks.put;
         let chain = self.identity.chain.clone();
         let directory = Directory::read_at(
             chain.as_ref(),
@@ -91,8 +91,8 @@ impl Auditor {
         if difference.is_none() {
             gauntlet.roster(&peers(&after.gauntlet));
             // The choice was made before the window was scored.
-            let opening_hash = block_hash(chain.as_ref(), blocks.opening).await?;
-            let open = OpenWindow::new(&view, window, &gathered, opening_hash);
+            let lots = block_hash(chain.as_ref(), blocks.lots).await?;
+            let open = OpenWindow::new(&view, window, &gathered, lots);
             let choice = self.round(&directory, &open.choose(&gauntlet), &round);
             let seed = block_hash(chain.as_ref(), blocks.evaluation).await?;
             let chosen: BTreeSet<Hotkey> = round.accepted.into_iter().map(|a| a.hotkey).collect();

@@ -16,7 +16,15 @@ const KEPT: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Assignments {
     start: Window,
-    seeds: BTreeMap<Window, [u8; 32]>,
+    seeds: BTreeMap<Window, Seed>,
+}
+
+/// A hash that draws a window's parts.
+#[derive(Debug, Clone, Copy)]
+struct Seed {
+    hash: [u8; 32],
+    /// Of a block that is not final another may take the place.
+    is_final: bool,
 }
 
 /// The block whose hash draws a window's parts: the first of the window before, so that data can be fetched a window ahead.
@@ -30,22 +38,43 @@ impl Assignments {
         Self { start, seeds: BTreeMap::new() }
     }
 
-    /// Learns the seed of a window from the chain, if it needs one that is not known yet.
+    /// Learns the seed of a window from the chain, if it needs one that is not known yet; waits until its block is final.
     ///
     /// # Errors
     /// Those of asking the chain, and [`NodeError::NoBlock`] where the block has not come.
     pub async fn learn(&mut self, identity: &Identity, window: Window) -> Result<(), NodeError> {
         let manifest = &identity.manifest.parsed;
+        let known = self.seeds.get(&window).is_some_and(|seed| seed.is_final);
+        if manifest.data.assignment != AssignmentRule::Disjoint || known {
+            return Ok(());
+        }
+        let block = seed_block(&manifest.schedule(), window);
+        let hash = block_hash(identity.chain.as_ref(), block).await?;
+        self.keep(window, Seed { hash, is_final: true });
+        Ok(())
+    }
+
+    /// Learns what the seed of a coming window is likely to be, without waiting: enough to fetch data ahead. [`Self::learn`] has the
+    /// last word.
+    ///
+    /// # Errors
+    /// Those of asking the chain, and [`NodeError::NoBlock`] where the block has not come.
+    pub async fn foresee(&mut self, identity: &Identity, window: Window) -> Result<(), NodeError> {
+        let manifest = &identity.manifest.parsed;
         if manifest.data.assignment != AssignmentRule::Disjoint || self.seeds.contains_key(&window) {
             return Ok(());
         }
         let block = seed_block(&manifest.schedule(), window);
-        let seed = block_hash(identity.chain.as_ref(), block).await?;
+        let hash = identity.chain.block_hash(block).await?.ok_or(NodeError::NoBlock(block))?;
+        self.keep(window, Seed { hash, is_final: false });
+        Ok(())
+    }
+
+    fn keep(&mut self, window: Window, seed: Seed) {
         self.seeds.insert(window, seed);
         while self.seeds.len() > KEPT {
             self.seeds.pop_first();
         }
-        Ok(())
     }
 
     /// The sequences that a window assigns to a peer, in their order: it trains on the first so many of them.
@@ -70,7 +99,7 @@ impl Assignments {
                 Ok(data::numpy::miner_pool(uid, window, population, count).unwrap_or_default())
             }
             AssignmentRule::Disjoint => {
-                let drawn = self.seeds.get(&window).ok_or(NodeError::NoSeed { window })?;
+                let Seed { hash: drawn, .. } = self.seeds.get(&window).ok_or(NodeError::NoSeed { window })?;
                 let shares = Shares { peers: manifest.data.peers, sequences: count as u64 };
                 let since = window.saturating_sub(self.start);
                 Ok(shares.of(&run, since, drawn, uid.into(), population))
@@ -141,6 +170,29 @@ mod tests {
         let mut theirs = Assignments::new(START);
         theirs.learn(&identity, 7).await.unwrap();
         assert_eq!(of(&theirs, 3, 7).unwrap(), of(&ours, 3, 7).unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_was_foreseen_gives_way_to_the_final_block() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = text(folder.path());
+        let mut identity = identity(AssignmentRule::Disjoint, 0);
+        let chain = MemoryChain::new(3, 2);
+        chain.advance(identity.manifest.parsed.schedule().first_block(7));
+        identity.chain = Arc::new(chain.clone());
+        let mut ours = Assignments::new(START);
+        ours.foresee(&identity, 8).await.unwrap();
+        let foreseen = ours.of(&identity, &text, 0, &[0; 32], 8).unwrap();
+        chain.reorganise(1, 0);
+        chain.advance(2);
+        ours.foresee(&identity, 8).await.unwrap();
+        assert_eq!(ours.of(&identity, &text, 0, &[0; 32], 8).unwrap(), foreseen);
+        ours.learn(&identity, 8).await.unwrap();
+        let (learned, mut theirs) =
+            (ours.of(&identity, &text, 0, &[0; 32], 8).unwrap(), Assignments::new(START));
+        assert_ne!(learned, foreseen);
+        theirs.learn(&identity, 8).await.unwrap();
+        assert_eq!(theirs.of(&identity, &text, 0, &[0; 32], 8).unwrap(), learned);
     }
 
     #[tokio::test]

@@ -147,6 +147,14 @@ pub enum NodeError {
     /// The block subscription ended for good.
     #[error("the chain's blocks stopped coming")]
     ChainEnded,
+    /// The chain goes on and finalizes nothing.
+    #[error("block {block} is not final after {seconds} s")]
+    NotFinal {
+        /// The block.
+        block: u64,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// The chain has no block where it must have one.
     #[error("the chain has no block {0}")]
     NoBlock(u64),
@@ -160,7 +168,7 @@ impl NodeError {
             Self::Chain(error) => error.is_transient(),
             Self::Checkpoint(error) => error.is_transient(),
             Self::Data(error) => error.is_transient(),
-            Self::Missing { .. } => true,
+            Self::Missing { .. } | Self::NotFinal { .. } => true,
             _ => false,
         }
     }

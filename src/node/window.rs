@@ -1,7 +1,7 @@
 //! One window, from the objects that were gathered to the scores: the steps, in order, that the validator and the audit
 //! both take.
 
-use super::{Clock, NodeError, View, gather::Gathered, judge::Judge};
+use super::{Clock, NodeError, View, clock::until_final, gather::Gathered, judge::Judge};
 use crate::{
     chain::Chain,
     gauntlet::{Evidence, Gauntlet, GauntletError, ScoreRecord, overlap, proof::Claim},
@@ -11,40 +11,49 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The blocks of a window that decide something by their hash.
+/// The blocks of a window that decide something. All are final when they do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecidingBlocks {
-    /// The first block of the next window. It draws what is compared of large models and decides ties of the round,
-    /// which cannot wait for a later block.
+    /// The first block of the window itself. It draws what is compared of large models and decides ties of the round, which comes
+    /// right after the put window and cannot wait for a later block to be final. Its hash is known while uploads may change; so is
+    /// that of every block that is final by then.
+    pub lots: Block,
+    /// The first block of the next window, at which the put window opens.
     pub opening: Block,
     /// The first block after the put window. It did not exist while uploads could change, so nobody can aim at the data
     /// that is drawn from it, and every validator draws the same.
     pub evaluation: Block,
+    /// The put window, by the final [`Self::opening`].
+    pub put: PutWindow,
 }
 
 impl DecidingBlocks {
-    /// The blocks of a window; waits for them.
+    /// The block that draws the lots of a window ([`Self::find`] gives it too), which is there when the window is.
+    pub fn lots_block(schedule: &Schedule, window: Window) -> Block {
+        schedule.first_block(window)
+    }
+
+    /// The blocks of a window; waits until they are final.
     ///
     /// # Errors
-    /// Those of asking the chain, and [`NodeError::ChainEnded`].
-    pub async fn find(
-        clock: &mut Clock,
-        schedule: &Schedule,
-        window: Window,
-        put: &PutWindow,
-    ) -> Result<Self, NodeError> {
-        let opening = schedule.opening_block(window);
+    /// Those of asking the chain, [`NodeError::ChainEnded`] and [`NodeError::NotFinal`].
+    pub async fn find(clock: &mut Clock, schedule: &Schedule, window: Window) -> Result<Self, NodeError> {
+        let put = clock.final_put_window(window).await?;
+        let (lots, opening) = (Self::lots_block(schedule, window), schedule.opening_block(window));
         let evaluation = clock.first_block_at(opening, put.last_accepted_ms() + 1).await?;
-        Ok(Self { opening, evaluation })
+        Ok(Self { lots, opening, evaluation, put })
     }
 }
 
-/// The hash of a block that must be there.
+/// The hash of a block that must be there; waits until it is final, for what is drawn by it must stay drawn.
 ///
 /// # Errors
-/// Those of asking the chain, and [`NodeError::NoBlock`].
+/// Those of asking the chain, [`NodeError::NoBlock`] where the chain has not come so far, and [`NodeError::NotFinal`].
 pub async fn block_hash(chain: &dyn Chain, block: Block) -> Result<[u8; 32], NodeError> {
-    chain.block_hash(block).await?.ok_or(NodeError::NoBlock(block))
+    let missing = || NodeError::NoBlock(block);
+    chain.block_hash(block).await?.ok_or_else(missing)?;
+    until_final(chain, block).await?;
+    chain.block_hash(block).await?.ok_or_else(missing)
 }
 
 /// The last window of a run; none for a run without end.
@@ -63,8 +72,8 @@ pub fn weights_are_due(manifest: &Manifest, start: Window, window: Window) -> bo
 pub struct OpenWindow<'a> {
     window: Window,
     gathered: &'a Gathered,
-    /// The hash of [`DecidingBlocks::opening`].
-    opening_hash: [u8; 32],
+    /// The hash of [`DecidingBlocks::lots`].
+    lots: [u8; 32],
     /// The length of the step that the model is about to take.
     step: f64,
     overlapping: Vec<overlap::Pair>,
@@ -74,24 +83,23 @@ pub struct OpenWindow<'a> {
 
 impl<'a> OpenWindow<'a> {
     /// Looks for copies among the objects.
-    pub fn new(view: &View<'_>, window: Window, gathered: &'a Gathered, opening_hash: [u8; 32]) -> Self {
+    pub fn new(view: &View<'_>, window: Window, gathered: &'a Gathered, lots: [u8; 32]) -> Self {
         let limit = view.identity.manifest.parsed.gauntlet.overlap_limit();
-        let overlapping = gathered.overlapping(view.replica.layout(), &opening_hash, limit);
+        let overlapping = gathered.overlapping(view.replica.layout(), &lots, limit);
         let usual = view.identity.manifest.parsed.train.sequences() as u64;
         let claim = |claimed| Claim { claimed, usual };
         let claims = gathered
             .accepted()
             .map(|(hotkey, _, payload, _)| (hotkey.clone(), claim(payload.header.sample_count)));
         let claims = claims.collect();
-        Self { window, gathered, opening_hash, step: view.replica.next_step(), overlapping, claims }
+        Self { window, gathered, lots, step: view.replica.next_step(), overlapping, claims }
     }
 
     /// Whom the leader aggregates, by what is known before the window is judged.
     pub fn choose(&self, gauntlet: &Gauntlet) -> BTreeSet<AccountId> {
         let candidates = self.gathered.hotkeys();
         let top_g = gauntlet.config().top_g;
-        let chosen =
-            gauntlet.aggregate_set_without(&candidates, &self.overlapping, top_g, &self.opening_hash);
+        let chosen = gauntlet.aggregate_set_without(&candidates, &self.overlapping, top_g, &self.lots);
         chosen.into_iter().collect()
     }
 
