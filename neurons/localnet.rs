@@ -48,6 +48,9 @@ pub struct Args {
     /// When so many windows are over, the first validator ends for good, and the second has the highest stake from then on.
     #[arg(long, value_name = "WINDOW", hide = true)]
     pub replace_leader: Option<u64>,
+    /// How many blocks the chain's last final one is behind the newest.
+    #[arg(long, value_name = "BLOCKS", default_value_t = 0, hide = true)]
+    pub finality_lag: u32,
     /// Text to train on: a corpus that `templar data prepare` made, or text files and folders. By default the
     /// sources of some of this program's dependencies, the same on every machine.
     #[arg(long, value_name = "PATH")]

@@ -17,6 +17,12 @@ pub struct Args {
     /// Time between two blocks, such as `250ms` or `12s`.
     #[arg(long, default_value = "250ms", value_parser = duration)]
     block_time: Duration,
+    /// How many blocks the last final one is behind the newest; on the main network it is one or two.
+    #[arg(long, value_name = "BLOCKS", default_value_t = 0)]
+    finality_lag: u32,
+    /// Replace the newest block by another every so many blocks, before it is final; 0 never does.
+    #[arg(long, value_name = "BLOCKS", default_value_t = 0)]
+    reorg_every: u32,
     /// Keep the blocks in this folder; without it they are gone at the end.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -44,6 +50,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let config = Config {
         port: args.port,
         block_time: args.block_time,
+        finality_lag: args.finality_lag,
+        reorg_every: args.reorg_every,
         dir: args.dir,
         spec: args.spec,
         beacon: beacon(),

@@ -121,6 +121,8 @@ pub struct Plan {
     pub storage_port: u16,
     /// Milliseconds between two blocks.
     pub block_ms: u64,
+    /// How many blocks the last final one is behind the newest.
+    pub finality_lag: u32,
     /// Blocks between two epochs.
     pub tempo: u16,
     pub neurons: Vec<Neuron>,
@@ -228,6 +230,7 @@ impl Plan {
             chain_port: free_port()?,
             storage_port: free_port()?,
             block_ms: BLOCK_MS,
+            finality_lag: args.finality_lag,
             tempo: 10,
             neurons,
             coldkey,

@@ -63,6 +63,7 @@ impl Processes {
             format!("--port={}", plan.chain_port),
             format!("--block-time={}ms", QUICK_BLOCK.as_millis()),
             format!("--dir={}", plan.dir.join("chain").display()),
+            format!("--finality-lag={}", plan.finality_lag),
             "--exit-with-parent".to_owned(),
         ];
         self.launch("chain", arguments.to_vec(), vec![])?;

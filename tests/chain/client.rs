@@ -241,6 +241,43 @@ async fn the_newest_blocks_come_through_a_restart_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn final_blocks_lag_and_the_newest_are_replaced_until_then() {
+    let node = Node::start_with(&["--finality-lag", "3", "--reorg-every", "2"]);
+    let chain = node.client().await;
+    let (mut best, mut last) = (chain.best_heads().await.unwrap(), chain.heads().await.unwrap());
+    let follow = async {
+        let (mut seen, mut settled) = (Vec::new(), Vec::new());
+        while settled.len() < 12 {
+            tokio::select! {
+                head = best.next() => seen.push(head.unwrap()),
+                head = last.next() => settled.push(head.unwrap()),
+            }
+        }
+        (seen, settled)
+    };
+    let (seen, settled) = tokio::time::timeout(PATIENCE, follow).await.unwrap();
+    assert!(settled.windows(2).all(|pair| pair[1].number == pair[0].number + 1), "{settled:?}");
+    let (newest, newest_final) = (seen.last().unwrap(), settled.last().unwrap());
+    assert!((2..=4).contains(&newest.number.abs_diff(newest_final.number)), "{newest:?} {newest_final:?}");
+    // Every even block was told twice, and what is final is what came last.
+    let again =
+        seen.windows(2).filter(|pair| pair[0].number == pair[1].number && pair[0].hash != pair[1].hash);
+    assert!(again.count() >= 3, "{seen:?}");
+    for head in &settled[4..] {
+        let told = seen.iter().rfind(|told| told.number == head.number).unwrap();
+        assert_eq!(told, head);
+        assert_eq!(chain.block_hash(head.number).await.unwrap(), Some(head.hash));
+    }
+    // A transaction is final in a block that stays, whichever block it was in first.
+    for _ in 0..3 {
+        let alice = key("//Alice");
+        let sent = chain.transfer(&key("//Bob").account(), 1, &alice).await.unwrap();
+        assert_eq!(chain.block_hash(sent.block).await.unwrap(), Some(sent.hash));
+        assert!(chain.head().await.unwrap().number >= sent.block);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_chain_in_the_same_place_is_told() {
     let first = Node::start(0, None);
     let (port, chain) = (first.port(), first.client().await);

@@ -32,6 +32,11 @@ impl Node {
         Self::begin("425", port, dir, BLOCK)
     }
 
+    /// [`Self::start`], with flags of `templar devchain` more.
+    pub fn start_with(flags: &[&str]) -> Self {
+        Self::begin_with("425", 0, None, BLOCK, flags)
+    }
+
     /// [`Self::start`], with another version of Subtensor's runtime.
     pub fn start_spec(spec: &str, port: u16, dir: Option<&Path>) -> Self {
         Self::begin(spec, port, dir, BLOCK)
@@ -48,8 +53,12 @@ impl Node {
     }
 
     fn begin(spec: &str, port: u16, dir: Option<&Path>, block: Duration) -> Self {
+        Self::begin_with(spec, port, dir, block, &[])
+    }
+
+    fn begin_with(spec: &str, port: u16, dir: Option<&Path>, block: Duration, flags: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_templar"));
-        command.args(["devchain", "--spec", spec, "--port", &port.to_string()]);
+        command.args(["devchain", "--spec", spec, "--port", &port.to_string()]).args(flags);
         command.args(["--block-time", &format!("{}ms", block.as_millis())]);
         if let Some(dir) = dir {
             command.arg("--dir").arg(dir);

@@ -58,6 +58,8 @@ pub enum ArchiveError {
 /// The open file.
 pub(crate) struct Archive {
     file: File,
+    /// Where the last record begins, and where it ends.
+    last: (u64, u64),
 }
 
 impl Archive {
@@ -70,11 +72,11 @@ impl Archive {
         file.try_lock().map_err(|_| ArchiveError::InUse)?;
         let length = file.metadata()?.len();
         let mut reader = BufReader::new(&file);
-        let (mut at, mut parent) = (0, None);
+        let (mut at, mut before, mut parent) = (0, 0, None);
         while let Some((record, end)) = read(&mut reader, at, length)? {
             parent = Some(follow(parent, &record)?);
             each(record);
-            at = end;
+            (before, at) = (at, end);
         }
         if at < length {
             tracing::warn!(bytes = length - at, "the end of the block file was torn and is cut off");
@@ -82,13 +84,25 @@ impl Archive {
             file.sync_all()?;
         }
         file.seek(SeekFrom::Start(at))?;
-        Ok(Self { file })
+        Ok(Self { file, last: (before, at) })
     }
 
     /// Writes a record and waits until it is on disk.
     pub fn append(&mut self, record: &Record) -> Result<(), ArchiveError> {
-        self.file.write_all(&write(record))?;
-        Ok(self.file.sync_data()?)
+        let bytes = write(record);
+        self.file.write_all(&bytes)?;
+        self.file.sync_data()?;
+        self.last = (self.last.1, self.last.1 + bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Writes a record in place of the last one.
+    pub fn replace(&mut self, record: &Record) -> Result<(), ArchiveError> {
+        let (at, _) = self.last;
+        self.file.set_len(at)?;
+        self.file.seek(SeekFrom::Start(at))?;
+        self.last = (at, at);
+        self.append(record)
     }
 }
 

@@ -23,7 +23,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -62,7 +62,7 @@ impl ChainError {
     }
 }
 
-/// A block, which is final.
+/// A block.
 pub(crate) struct Block {
     /// Its hash.
     pub hash: H256,
@@ -98,6 +98,14 @@ impl Blocks {
         Runtime::of_code(self.states.get(number, CODE))
     }
 
+    /// Takes the newest block away, and what it changed.
+    fn pop(&mut self) {
+        if let Some(block) = self.sealed.pop() {
+            self.by_hash.remove(&block.hash);
+            self.states.undo(block.header.number);
+        }
+    }
+
     fn push(&mut self, record: Record) {
         let number = record.header.number;
         let hash = record.header.hash();
@@ -114,6 +122,9 @@ pub(crate) struct Chain {
     pool: Mutex<Pool>,
     archive: Mutex<Option<Archive>>,
     best: watch::Sender<u32>,
+    last_final: watch::Sender<u32>,
+    /// How many blocks the last final one is behind the newest.
+    lag: AtomicU32,
     /// Time between two blocks, milliseconds.
     block_ms: AtomicU64,
 }
@@ -147,6 +158,8 @@ impl Chain {
             pool: Mutex::default(),
             archive: Mutex::new(archive),
             best: watch::channel(number).0,
+            last_final: watch::channel(number).0,
+            lag: AtomicU32::new(0),
             block_ms: AtomicU64::new(milliseconds(block_time)),
         })
     }
@@ -162,9 +175,53 @@ impl Chain {
         spec::set_block_time(time);
     }
 
+    /// Changes how many blocks the last final one is behind the newest. What is final stays so.
+    pub fn set_finality_lag(&self, blocks: u32) {
+        self.lag.store(blocks, Ordering::Relaxed);
+        self.finalize();
+    }
+
+    fn finalize(&self) {
+        let due = self.best.borrow().saturating_sub(self.lag.load(Ordering::Relaxed));
+        self.last_final.send_if_modified(|number| {
+            let newer = due > *number;
+            if newer {
+                *number = due;
+            }
+            newer
+        });
+    }
+
+    /// Replaces the newest block, if it is not final, by another with the same extrinsics and a later time. Whoever asks for the
+    /// old one by its hash is told that there is no such block.
+    pub fn replace_best(&self) -> Result<(), ChainError> {
+        let old = self.best();
+        let number = old.header.number;
+        let Some(parent) = number.checked_sub(1).and_then(|parent| self.by_number(parent)) else {
+            return Ok(());
+        };
+        if number <= *self.last_final.borrow() {
+            return Ok(());
+        }
+        let Draft { record, .. } = self.draft(&parent, Some(&old.extrinsics))?;
+        if record.header.hash() == old.hash {
+            return Ok(());
+        }
+        if let Some(archive) = &mut *self.archive() {
+            archive.replace(&record)?;
+        }
+        {
+            let mut blocks = self.blocks.write().unwrap_or_else(PoisonError::into_inner);
+            blocks.pop();
+            blocks.push(record);
+        }
+        self.best.send_replace(number);
+        Ok(())
+    }
+
     /// Makes the next block of what waits, keeps it, and lets everybody know.
     pub fn make_block(&self) -> Result<Arc<Block>, ChainError> {
-        let Draft { record, included, invalid } = self.draft()?;
+        let Draft { record, included, invalid } = self.draft(&self.best(), None)?;
         if let Some(archive) = &mut *self.archive() {
             archive.append(&record)?;
         }
@@ -173,12 +230,13 @@ impl Chain {
         // The state first, the pool after: what is submitted in between is judged by the new state.
         let block = self.best();
         self.best.send_replace(number);
+        self.finalize();
         self.pool().settle(block.hash, number, &included, &invalid);
         Ok(block)
     }
 
-    fn draft(&self) -> Result<Draft, ChainError> {
-        let parent = self.best();
+    /// A block after `parent`: of what waits, or of the extrinsics of the block that it replaces.
+    fn draft(&self, parent: &Block, again: Option<&[Vec<u8>]>) -> Result<Draft, ChainError> {
         let number = parent.header.number.saturating_add(1);
         let blocks = self.blocks();
         let runtime = blocks.runtime(parent.header.number);
@@ -192,6 +250,15 @@ impl Chain {
                 let inherent = (runtime.timestamp)();
                 (runtime.apply)(&inherent);
                 extrinsics.push(inherent);
+                if let Some(again) = again {
+                    // The first is the time's.
+                    for bytes in again.iter().skip(1) {
+                        if (runtime.apply)(bytes) == Taken::Included {
+                            extrinsics.push(bytes.clone());
+                        }
+                    }
+                    return ((runtime.finalize)(), Vec::new());
+                }
                 let invalid = pool.offer(runtime.nonce, |candidate| {
                     tried = Some(candidate.hash);
                     let taken = (runtime.apply)(&candidate.bytes);
@@ -255,6 +322,18 @@ impl Chain {
     /// The newest block's number, as it changes.
     pub fn watch_best(&self) -> watch::Receiver<u32> {
         self.best.subscribe()
+    }
+
+    /// The last final block's number, as it changes.
+    pub fn watch_final(&self) -> watch::Receiver<u32> {
+        self.last_final.subscribe()
+    }
+
+    /// The last final block.
+    pub fn last_final(&self) -> Arc<Block> {
+        let number = *self.last_final.borrow();
+        // A final block is never taken away.
+        self.by_number(number).unwrap_or_else(|| self.best())
     }
 
     /// A value after a block.

@@ -1,7 +1,7 @@
 //! The state of every block, each value kept once for each time it changed.
 //!
-//! Blocks never fork, so a key's history is a list of (block, value) in order, and the state of any block is
-//! a view into it: a block costs only what it changed.
+//! There is one branch, so a key's history is a list of (block, value) in order, and the state of any block is
+//! a view into it: a block costs only what it changed. Where the newest block is replaced, its changes go first.
 
 use parity_scale_codec::Encode;
 use sp_core::H256;
@@ -32,6 +32,14 @@ impl History {
             let versions = self.keys.entry(key.into_boxed_slice()).or_default();
             versions.push(Version { block, value: value.map(Vec::into_boxed_slice) });
         }
+    }
+
+    /// Takes back the changes of the newest block.
+    pub fn undo(&mut self, block: u32) {
+        self.keys.retain(|_, versions| {
+            versions.pop_if(|version| version.block == block);
+            !versions.is_empty()
+        });
     }
 
     /// The value of a key after a block.
@@ -107,6 +115,11 @@ mod tests {
         assert_eq!(history.keys(3, b"", None).collect::<Vec<_>>(), [b"b", b"c"]);
         assert_eq!(history.keys(3, b"", Some(b"b")).collect::<Vec<_>>(), [b"c"]);
         assert_eq!(history.keys(3, b"c", Some(b"a")).collect::<Vec<_>>(), [b"c"]);
+        let mut undone = History::default();
+        undone.append(0, vec![change("a", Some("1"))]);
+        undone.append(1, vec![change("a", None), change("b", Some("1"))]);
+        undone.undo(1);
+        assert_eq!((undone.get(1, b"a"), undone.get(1, b"b")), (Some(&b"1"[..]), None));
         assert!(history.changed(3, b"a") && !history.changed(2, b"a") && !history.changed(3, b"x"));
     }
 }

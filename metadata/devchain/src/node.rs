@@ -22,6 +22,11 @@ pub struct Config {
     pub port: u16,
     /// Time between two blocks.
     pub block_time: Duration,
+    /// How many blocks the last final one is behind the newest. On Subtensor mainnet it is one or two.
+    pub finality_lag: u32,
+    /// Every so many blocks the newest is replaced by another before it is final, as by a reorganisation; 0 never does. Takes a
+    /// `finality_lag`.
+    pub reorg_every: u32,
     /// Where the blocks are kept; `None` keeps them in memory alone.
     pub dir: Option<PathBuf>,
     /// The runtime that a new chain begins with; one that the folder holds goes on with its own.
@@ -36,6 +41,8 @@ impl Default for Config {
         Self {
             port: 9944,
             block_time: Duration::from_millis(250),
+            finality_lag: 0,
+            reorg_every: 0,
             dir: None,
             spec: SpecVersion::Spec425,
             beacon: None,
@@ -142,6 +149,7 @@ pub async fn run(config: Config) -> Result<Handle, DevchainError> {
     let (dir, spec) = (config.dir.clone(), config.spec);
     let opened = tokio::task::spawn_blocking(move || Chain::open(dir.as_deref(), spec, config.block_time));
     let chain = Arc::new(opened.await.map_err(|_| DevchainError::Ended)??);
+    chain.set_finality_lag(config.finality_lag);
     let listen = |source| DevchainError::Listen { port: config.port, source };
     let server = Server::builder().set_config(rpc::limits());
     let server = server.build((Ipv4Addr::LOCALHOST, config.port)).await.map_err(listen)?;
@@ -150,7 +158,7 @@ pub async fn run(config: Config) -> Result<Handle, DevchainError> {
     let (stop, stopping) = mpsc::channel();
     let (end, ended) = oneshot::channel();
     let make = move || {
-        let result = make_blocks(&chain, &stopping);
+        let result = make_blocks(&chain, &stopping, config.reorg_every);
         chain.close();
         // Nobody may wait for it.
         let _ = end.send(result);
@@ -163,7 +171,7 @@ pub async fn run(config: Config) -> Result<Handle, DevchainError> {
 /// Makes one block for each tick until it is told to stop, or nobody is left to tell it. Ticks that were
 /// missed, because the machine slept or was busy, are not made up for: a burst of blocks would rob clients of
 /// their time.
-fn make_blocks(chain: &Chain, stopping: &mpsc::Receiver<()>) -> Result<(), ChainError> {
+fn make_blocks(chain: &Chain, stopping: &mpsc::Receiver<()>, reorg_every: u32) -> Result<(), ChainError> {
     let mut next = Instant::now() + chain.block_time();
     while let Err(mpsc::RecvTimeoutError::Timeout) =
         stopping.recv_timeout(next.saturating_duration_since(Instant::now()))
@@ -171,6 +179,12 @@ fn make_blocks(chain: &Chain, stopping: &mpsc::Receiver<()>) -> Result<(), Chain
         let block = chain.make_block()?;
         tracing::debug!(number = block.header.number, extrinsics = block.extrinsics.len(), "block");
         next = (next + chain.block_time()).max(Instant::now());
+        if reorg_every > 0 && block.header.number.is_multiple_of(reorg_every) {
+            let Err(mpsc::RecvTimeoutError::Timeout) = stopping.recv_timeout(chain.block_time() / 2) else {
+                break;
+            };
+            chain.replace_best()?;
+        }
     }
     Ok(())
 }

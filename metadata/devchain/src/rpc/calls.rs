@@ -46,8 +46,8 @@ const QUICK: &[(&str, Method)] = &[
     ("account_nextIndex", next_nonce),
     ("chain_getBlockHash", block_hash),
     ("chain_getHead", block_hash),
-    ("chain_getFinalizedHead", |chain, _| Ok(json!(hex(chain.best().hash)))),
-    ("chain_getFinalisedHead", |chain, _| Ok(json!(hex(chain.best().hash)))),
+    ("chain_getFinalizedHead", |chain, _| Ok(json!(hex(chain.last_final().hash)))),
+    ("chain_getFinalisedHead", |chain, _| Ok(json!(hex(chain.last_final().hash)))),
     ("chain_getHeader", |chain, params| {
         Ok(json!(known(chain, only_block(params)?.as_deref())?.map(|block| header(&block.header))))
     }),
@@ -94,6 +94,10 @@ const QUICK: &[(&str, Method)] = &[
             return Err(invalid_params("a block takes 10 ms to an hour"));
         }
         chain.set_block_time(Duration::from_millis(milliseconds));
+        Ok(Value::Null)
+    }),
+    ("dev_setFinalityLag", |chain, params| {
+        chain.set_finality_lag(params.one()?);
         Ok(Value::Null)
     }),
     ("author_pendingExtrinsics", |chain, _| Ok(json!(chain.pending().iter().map(hex).collect::<Vec<_>>()))),

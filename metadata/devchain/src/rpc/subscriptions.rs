@@ -11,6 +11,7 @@ use jsonrpsee::{
     types::{ErrorObjectOwned, Params},
 };
 use serde_json::{Value, json};
+use sp_core::H256;
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
@@ -20,17 +21,28 @@ use tokio::sync::mpsc;
 /// Keys that one subscription can follow.
 const MAX_KEYS: usize = 1_000;
 
+/// Which blocks are followed.
+#[derive(Clone, Copy)]
+enum Heads {
+    Best,
+    Final,
+}
+
 type Done = Result<(), SubscriptionError>;
 
 pub(super) fn register(module: &mut RpcModule<Chain>) -> Result<(), RegisterMethodError> {
-    // Every block is final when it is sealed, so the three streams of heads are the same.
-    for (subscribe, notify, unsubscribe) in [
-        ("chain_subscribeNewHeads", "chain_newHead", "chain_unsubscribeNewHeads"),
-        ("chain_subscribeAllHeads", "chain_allHead", "chain_unsubscribeAllHeads"),
-        ("chain_subscribeFinalizedHeads", "chain_finalizedHead", "chain_unsubscribeFinalizedHeads"),
+    for (subscribe, notify, unsubscribe, which) in [
+        ("chain_subscribeNewHeads", "chain_newHead", "chain_unsubscribeNewHeads", Heads::Best),
+        ("chain_subscribeAllHeads", "chain_allHead", "chain_unsubscribeAllHeads", Heads::Best),
+        (
+            "chain_subscribeFinalizedHeads",
+            "chain_finalizedHead",
+            "chain_unsubscribeFinalizedHeads",
+            Heads::Final,
+        ),
     ] {
-        module.register_subscription(subscribe, notify, unsubscribe, |_, pending, chain, _| {
-            heads(pending, chain)
+        module.register_subscription(subscribe, notify, unsubscribe, move |_, pending, chain, _| {
+            heads(pending, chain, which)
         })?;
     }
     for (subscribe, notify, unsubscribe) in [
@@ -68,40 +80,52 @@ async fn send(sink: &SubscriptionSink, value: &Value) -> Done {
     Ok(sink.send(message).await?)
 }
 
-/// Sends a message for each block from the newest on, none left out, however slow the reader is. Ends when
-/// the reader is gone. The function is told whether the block is the first.
+/// Sends a message for each block from the newest on, none left out, however slow the reader is, but for those
+/// that were replaced before their turn; what replaces one that was sent is sent too. Ends when the reader is
+/// gone. The function is told whether the block is the first.
 async fn each_block(
     chain: &Chain,
+    which: Heads,
     sink: &SubscriptionSink,
     message: impl Fn(&Block, bool) -> Option<Value>,
 ) -> Done {
-    let mut best = chain.watch_best();
-    let first = *best.borrow_and_update();
-    let mut next = first;
+    let mut newest = match which {
+        Heads::Best => chain.watch_best(),
+        Heads::Final => chain.watch_final(),
+    };
+    let first = *newest.borrow_and_update();
+    let (mut next, mut told) = (first, None);
     loop {
-        while let Some(block) = chain.by_number(next) {
-            if let Some(value) = message(&block, next == first) {
+        let known = *newest.borrow_and_update();
+        // The last one again, if it is another now.
+        next = next.min(known);
+        while next <= known
+            && let Some(block) = chain.by_number(next)
+        {
+            if told.replace(block.hash) != Some(block.hash)
+                && let Some(value) = message(&block, next == first)
+            {
                 send(sink, &value).await?;
             }
             next = next.saturating_add(1);
         }
         tokio::select! {
-            changed = best.changed() => changed.map_err(|_| "the chain has ended")?,
+            changed = newest.changed() => changed.map_err(|_| "the chain has ended")?,
             () = sink.closed() => return Ok(()),
         }
     }
 }
 
-async fn heads(pending: PendingSubscriptionSink, chain: Arc<Chain>) -> Done {
+async fn heads(pending: PendingSubscriptionSink, chain: Arc<Chain>, which: Heads) -> Done {
     let sink = pending.accept().await?;
-    each_block(&chain, &sink, |block, _| Some(header(&block.header))).await
+    each_block(&chain, which, &sink, |block, _| Some(header(&block.header))).await
 }
 
 /// The runtime's version: now, and whenever it changes.
 async fn version(pending: PendingSubscriptionSink, chain: Arc<Chain>) -> Done {
     let sink = pending.accept().await?;
     let told = AtomicU32::new(0);
-    each_block(&chain, &sink, |block, _| {
+    each_block(&chain, Heads::Best, &sink, |block, _| {
         let spec = (chain.runtime(block).version)().spec_version;
         (told.swap(spec, Ordering::Relaxed) != spec).then(|| runtime_version(&chain, block))
     })
@@ -122,7 +146,7 @@ async fn storage(
         }
     };
     let sink = pending.accept().await?;
-    each_block(&chain, &sink, |block, first| {
+    each_block(&chain, Heads::Best, &sink, |block, first| {
         let changed = keys.iter().filter(|key| first || chain.changed(block, key));
         let changes: Vec<_> = changed.map(|key| (hex(key), chain.value(block, key).map(hex))).collect();
         (!changes.is_empty()).then(|| json!({ "block": hex(block.hash), "changes": changes }))
@@ -138,7 +162,10 @@ async fn extrinsic(
 ) -> Done {
     let (watcher, mut statuses) = mpsc::unbounded_channel();
     let submitted = match bytes {
-        Ok(bytes) => tokio::task::spawn_blocking(move || submit(&chain, &bytes, Some(watcher))).await?,
+        Ok(bytes) => {
+            let chain = chain.clone();
+            tokio::task::spawn_blocking(move || submit(&chain, &bytes, Some(watcher))).await?
+        }
         Err(refusal) => Err(refusal),
     };
     if let Err(refusal) = submitted {
@@ -156,10 +183,34 @@ async fn extrinsic(
             Some(Status::Ready) => send(&sink, &json!("ready")).await?,
             Some(Status::Included(block)) => {
                 send(&sink, &json!({ "inBlock": hex(block) })).await?;
-                return send(&sink, &json!({ "finalized": hex(block) })).await;
+                return finality(&chain, &sink, block).await;
             }
             Some(Status::Invalid) => return send(&sink, &json!("invalid")).await,
             None => return Ok(()),
+        }
+    }
+}
+
+/// Tells when the block in which an extrinsic is becomes final, and of the one that took its place until then.
+async fn finality(chain: &Chain, sink: &SubscriptionSink, mut included: H256) -> Done {
+    let (mut best, mut last_final) = (chain.watch_best(), chain.watch_final());
+    let Some(block) = chain.by_hash(&included) else { return Ok(()) };
+    let number = block.header.number;
+    loop {
+        best.mark_unchanged();
+        let is_final = *last_final.borrow_and_update() >= number;
+        if let Some(now) = chain.by_number(number).filter(|now| now.hash != included) {
+            send(sink, &json!({ "retracted": hex(included) })).await?;
+            included = now.hash;
+            send(sink, &json!({ "inBlock": hex(included) })).await?;
+        }
+        if is_final {
+            return send(sink, &json!({ "finalized": hex(included) })).await;
+        }
+        tokio::select! {
+            changed = best.changed() => changed.map_err(|_| "the chain has ended")?,
+            changed = last_final.changed() => changed.map_err(|_| "the chain has ended")?,
+            () = sink.closed() => return Ok(()),
         }
     }
 }
