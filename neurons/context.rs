@@ -213,6 +213,12 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<NodeContext, Failure
     let mut directory = wait_for_leader(identity.chain.as_ref(), args.netuid, &mut buckets).await?;
     let schedule = identity.manifest.parsed.schedule();
     let clock = Clock::start(identity.chain.clone(), schedule).await?;
+    let before = node::now_ms();
+    identity.bucket.put("write-check", bytes::Bytes::from_static(b"ok")).await?;
+    let after = node::now_ms();
+    if let Some(info) = identity.bucket.head("write-check").await? {
+        clock.skew().store(info.last_modified_s, before, after);
+    }
     let start = begin::begin(&identity, role, &clock, &mut buckets, &mut directory).await?;
     let replica = Replica::initial(&identity.manifest.parsed, start.start_window, device)?;
     let shelf = || Shelf::open(dir.join("checkpoints"), Form::new(&identity.manifest.parsed));

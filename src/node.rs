@@ -18,6 +18,7 @@ mod replay;
 mod replica;
 pub mod salted_commits;
 mod scores;
+mod skew;
 mod sources;
 mod start;
 mod view;
@@ -38,6 +39,7 @@ pub use publish::publish_document;
 pub use replay::{fetch_round_object, replay_before};
 pub use replica::Replica;
 pub use scores::{Scores, ScoresError, StateRecord};
+pub use skew::Skew;
 pub use start::{fetch_start_elsewhere, leader_at, publish_start};
 pub use view::View;
 

@@ -3,7 +3,7 @@
 //! What time it is, the newest block says, which is final only a dozen seconds later or more: whoever waited for that would miss a
 //! put window. What has to stay true, such as a hash that draws something, is taken of final blocks alone ([`until_final`]).
 
-use super::NodeError;
+use super::{NodeError, Skew};
 use crate::{
     chain::{Chain, ChainError, Head},
     window::{Block, PutWindow, Schedule, Window},
@@ -29,6 +29,7 @@ pub struct Clock {
     chain: Arc<dyn Chain>,
     schedule: Schedule,
     head: watch::Receiver<Head>,
+    skew: Skew,
 }
 
 impl Clock {
@@ -65,7 +66,12 @@ impl Clock {
                 }
             }
         });
-        Ok(Self { chain, schedule, head })
+        Ok(Self { chain, schedule, head, skew: Skew::default() })
+    }
+
+    /// How far this machine's clock is from the others'.
+    pub fn skew(&self) -> &Skew {
+        &self.skew
     }
 
     /// The newest block.
@@ -105,8 +111,14 @@ impl Clock {
     /// another may take its place, and the put window may be another with it.
     pub async fn put_window(&mut self, window: Window) -> Result<PutWindow, NodeError> {
         let opening = self.schedule.opening_block(window);
+        let waited = self.block() < opening;
         self.reach(opening).await?;
-        Ok(self.schedule.put_window(self.time_ms(opening).await?))
+        let told = now_ms();
+        let opening_ms = self.time_ms(opening).await?;
+        if waited && self.block() == opening {
+            self.skew.chain(opening_ms, told);
+        }
+        Ok(self.schedule.put_window(opening_ms))
     }
 
     /// [`Self::put_window`] as it stays: waits until the block that opens it is final.
