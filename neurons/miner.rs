@@ -4,13 +4,16 @@ use crate::{
     cli::Failure,
     context::{self, NodeArgs, NodeContext, Role},
 };
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tch::Tensor;
 use templar::{
     gradient::{self, Expected, Header, PseudoGradient},
     node::{self, NodeError, Prefetch, Prefetched},
     wallet::verify,
-    window::Window,
+    window::{Timing, Window},
 };
 
 mod deadline;
@@ -167,16 +170,18 @@ impl Miner {
         here.add(Arc::new(own));
         let encoding = ended.elapsed();
         self.ctx.clock.put_window(window).await?;
-        let started = Instant::now();
+        let (started, before_ms) = (Instant::now(), node::now_ms());
         let identity = &self.ctx.identity;
         let keys = identity.keys();
         let bytes = object.len();
         let key = keys.gradient(window);
+        let mut uploaded = None;
         let published = match identity.bucket.put(&key, object.into()).await {
             Ok(()) => {
-                self.closing.add(encoding + started.elapsed());
-                let seconds = started.elapsed().as_secs_f64();
+                let took = started.elapsed();
+                let seconds = took.as_secs_f64();
                 tracing::info!(window, bytes, seconds, phase = "upload", "uploaded");
+                uploaded = Some(took);
                 true
             }
             // The window's pay is lost, not the miner. The answer may have been lost rather than the object; where nobody can tell, it
@@ -190,7 +195,56 @@ impl Miner {
             self.sent = Some(window);
         }
         self.retention.look(&identity.bucket, &keys, window);
-        tokio::task::block_in_place(|| self.learner.settle(published))
+        tokio::task::block_in_place(|| self.learner.settle(published))?;
+        if let Some(took) = uploaded {
+            match self.look_after(window, before_ms, before_ms + took.as_millis() as u64).await {
+                Some(late) => {
+                    let put_window = self.ctx.schedule.put_window;
+                    self.closing.add_late(encoding + took, reserve, late, put_window);
+                }
+                None => self.closing.add(encoding + took),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks whether what was uploaded between two times is in time as everybody will judge it, by the store's time stamp, and says
+    /// so. Gives how much it was late.
+    async fn look_after(&mut self, window: Window, before_ms: u64, after_ms: u64) -> Option<Duration> {
+        let identity = &self.ctx.identity;
+        let seen = identity.bucket.head(&identity.keys().gradient(window)).await;
+        let put = self.ctx.clock.put_window(window).await;
+        let (Ok(Some(info)), Ok(put)) = (seen, put) else {
+            tracing::warn!(
+                window,
+                "whether the upload was in time cannot be said: the store or the chain does not answer"
+            );
+            return None;
+        };
+        self.ctx.clock.skew().store(info.last_modified_s, before_ms, after_ms);
+        match put.judge(info.last_modified_s) {
+            Timing::OnTime { .. } => {
+                let seconds_left = (put.close_ms / 1000).saturating_sub(info.last_modified_s);
+                tracing::info!(window, seconds_left, "uploaded in time, so many seconds before the close");
+                None
+            }
+            Timing::Late { seconds } => {
+                tracing::warn!(
+                    window,
+                    seconds,
+                    "uploaded so many seconds late: it will not count; training ends earlier from here on"
+                );
+                Some(Duration::from_secs(seconds))
+            }
+            Timing::Early { seconds } => {
+                tracing::warn!(
+                    window,
+                    seconds,
+                    "uploaded so many seconds early by the store's clock: it will not count; check the clocks"
+                );
+                None
+            }
+        }
     }
 
     /// Trains piece by piece on what the window assigns, until the deadline or the end of the list. Gives what is to

@@ -32,6 +32,12 @@ impl Closing {
         self.0.push_back(time);
     }
 
+    /// Adds the time of a window whose upload came so much too late: what had been kept free for it was not enough. Never more than
+    /// three put windows: a clock that is wrong is not to be outrun.
+    pub fn add_late(&mut self, time: Duration, reserve: Duration, late: Duration, put_window: Duration) {
+        self.add((time.max(reserve) + late).min(put_window * 3));
+    }
+
     /// How long before the close of the put window training has to end: the worst of the recent times and a quarter of it, and a
     /// margin; half of the put window where nothing is known yet.
     pub fn reserve(&self, put_window: Duration) -> Duration {
@@ -100,6 +106,17 @@ mod tests {
         assert_eq!(closing.reserve(SECOND), SECOND * 5 + MARGIN);
         (0..REMEMBERED - 1).for_each(|_| closing.add(SECOND / 5));
         assert_eq!(closing.reserve(SECOND), SECOND * 5 / 4 + MARGIN, "the four seconds are forgotten");
+    }
+
+    #[test]
+    fn who_was_late_keeps_more_free_within_bounds() {
+        let mut closing = Closing::default();
+        closing.add(SECOND);
+        let reserve = closing.reserve(SECOND * 10);
+        closing.add_late(SECOND * 2, reserve, SECOND * 3, SECOND * 10);
+        assert!(closing.reserve(SECOND * 10) >= reserve + SECOND * 3);
+        closing.add_late(SECOND * 2, reserve, SECOND * 3000, SECOND * 10);
+        assert_eq!(closing.reserve(SECOND * 10), SECOND * 30 * 5 / 4 + MARGIN);
     }
 
     #[tokio::test]
