@@ -10,6 +10,7 @@
 mod audit;
 mod catch_up;
 mod data;
+mod finality;
 mod network;
 #[path = "../support.rs"]
 mod support;
