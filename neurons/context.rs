@@ -22,8 +22,8 @@ use templar::{
     gradient::Header,
     manifest::ManifestFile,
     node::{
-        self, Applied, Assignments, BucketCache, Clock, Directory, Identity, Mirrors, NodeError, Replica,
-        View,
+        self, Applied, Assignments, BucketCache, Clock, Directory, Identity, Mirrors, NodeError, Orders,
+        Replica, View,
     },
     round::RunStart,
     wallet::{AccountId, Keypair},
@@ -78,7 +78,7 @@ pub struct NodeArgs {
 pub enum Role {
     /// Trains.
     Miner,
-    /// Judges; leads where it has the highest stake.
+    /// Judges, and decides a window where it is its turn.
     Validator,
 }
 
@@ -101,6 +101,7 @@ pub struct NodeContext {
     /// Hears of each round that this node follows.
     pub applied: Option<Box<dyn Fn(Applied) + Send + Sync>>,
     mirrors: Mirrors,
+    orders: Orders,
     /// The checkpoints that a validator wrote itself.
     pub shelf: Option<Shelf>,
     directory_read: Instant,
@@ -167,7 +168,9 @@ fn given_run(args: &NodeArgs, role: Role) -> Result<Option<ManifestFile>, Failur
 
 /// Opens the wallet, the chain, the bucket and the data, and checks that each is usable before anything
 /// is trained, so that a mistake shows in the first seconds. Then waits for the run and catches up.
-pub async fn prepare(args: &NodeArgs, role: Role) -> Result<NodeContext, Failure> {
+///
+/// `new_run` lets a validator begin a run that nobody has begun.
+pub async fn prepare(args: &NodeArgs, role: Role, new_run: bool) -> Result<NodeContext, Failure> {
     let device = device::open(&args.device)?;
     device::set_threads(args.threads);
     let given = given_run(args, role)?;
@@ -219,7 +222,7 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<NodeContext, Failure
     if let Some(info) = identity.bucket.head("write-check").await? {
         clock.skew().store(info.last_modified_s, before, after);
     }
-    let start = begin::begin(&identity, role, &clock, &mut buckets, &mut directory).await?;
+    let start = begin::begin(&identity, role, new_run, &clock, &mut buckets, &mut directory).await?;
     let replica = Replica::initial(&identity.manifest.parsed, start.start_window, device)?;
     let shelf = || Shelf::open(dir.join("checkpoints"), Form::new(&identity.manifest.parsed));
     let shelf = (role == Role::Validator).then(shelf).transpose().map_err(NodeError::from)?;
@@ -239,6 +242,7 @@ pub async fn prepare(args: &NodeArgs, role: Role) -> Result<NodeContext, Failure
         from_start: args.from_start,
         applied: None,
         mirrors: Mirrors::default(),
+        orders: Orders::default(),
         shelf,
         directory_read: Instant::now(),
         sync: None,
@@ -347,7 +351,15 @@ impl NodeContext {
         }
         let shelf = self.shelf.as_ref().filter(|_| own);
         let incoming = self.dir.join("incoming");
-        node::restore(&self.identity, &self.directory, &mut self.replica, shelf, &incoming).await
+        node::restore(&self.identity, &self.directory, &mut self.replica, shelf, &incoming).await?;
+        // The next record names the hash of this one, and who has missed a turn is in it.
+        let window = self.replica.window;
+        match node::fetch_round(&self.directory, &self.identity.manifest, window).await {
+            Ok(Some(signed)) => self.replica.recall(&signed),
+            Ok(None) => {}
+            Err(error) => tracing::debug!(window, %error, "the record before is not known"),
+        }
+        Ok(())
     }
 
     /// Says in the node's bucket where its model stands; nothing waits for it, and a failure costs nothing but the news.
@@ -417,7 +429,7 @@ async fn wait_for_leader(
     let mut told = false;
     loop {
         let directory = Directory::read(chain, netuid, buckets).await?;
-        if directory.led(netuid).is_ok() {
+        if directory.any_leader().is_ok() {
             return Ok(directory);
         }
         if !std::mem::replace(&mut told, true) {
@@ -436,7 +448,7 @@ async fn wait_for_manifest(
     directory: &mut Directory,
 ) -> Result<ManifestFile, NodeError> {
     loop {
-        if let Some(manifest) = node::fetch_manifest(directory, netuid).await? {
+        if let Some(manifest) = node::fetch_manifest(directory).await? {
             return Ok(manifest);
         }
         tokio::time::sleep(POLL * 2).await;

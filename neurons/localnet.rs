@@ -115,7 +115,10 @@ pub async fn run(args: Args) -> Result<(), Failure> {
                 .hint(format!("logs and what was trained so far are in {}", plan.dir.display())));
         }
     };
-    let shown = outcome.and_then(|report| show(&args, &plan, &report).map(|()| report));
+    let shown = match outcome {
+        Ok(report) => show(&args, &plan, &report).await.map(|()| report),
+        Err(failure) => Err(failure),
+    };
     if let (true, Ok(report)) = (args.keep, &shown) {
         eprintln!("{}", kept(&plan, report));
         context::told_to_stop(false).await;
@@ -124,8 +127,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     shown.map(drop)
 }
 
-fn show(args: &Args, plan: &Plan, report: &Report) -> Result<(), Failure> {
-    outcome::write(plan, report)?;
+async fn show(args: &Args, plan: &Plan, report: &Report) -> Result<(), Failure> {
+    outcome::write(plan, report).await?;
     if args.json {
         return print(&report.to_json()?);
     }

@@ -41,7 +41,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         return context::dry_run(&args.node, Role::Miner).await;
     }
     let work = async {
-        let ctx = context::prepare(&args.node, Role::Miner).await?;
+        let ctx = context::prepare(&args.node, Role::Miner, false).await?;
         Miner::new(ctx, args.sabotage).mine().await.map_err(Failure::from)
     };
     tokio::select! {

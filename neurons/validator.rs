@@ -1,4 +1,4 @@
-//! `templar validator`: judge every peer, lead where the stake is highest, set weights.
+//! `templar validator`: judge every peer, decide the round where it is this validator's turn, set weights.
 
 use crate::{
     cli::Failure,
@@ -6,7 +6,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
+    time::Instant,
 };
 use templar::{
     chain::{RevealState, WeightsRequest},
@@ -19,6 +19,7 @@ use templar::{
         window::{DecidingBlocks, OpenWindow, block_hash, weights_are_due},
     },
     report::LossPoint,
+    round::Null,
     wallet::AccountId,
     window::{PutWindow, Window},
 };
@@ -30,18 +31,24 @@ mod state;
 
 use copies::Copies;
 use mirror::Mirror;
+use publish::Decided;
 use state::State;
 
 /// Windows at the end of a long way to catch up whose losses are measured one by one; measuring all would take as long as the run.
 const LOSSES_BEHIND: u64 = 8;
-/// Pause between two looks for the record of a leader that this validator has replaced.
-const POLL: Duration = Duration::from_millis(250);
+/// The share of the peers that deliver below which it is not their fault that the others do not.
+const DELIVERED: f64 = 0.4;
+/// Null windows in a row, at most, that an outage excuses; after that whoever is missing is missing.
+const OUTAGE: u64 = 3;
 
 /// Flags of `templar validator`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     node: NodeArgs,
+    /// Begin the run, if no validator has begun it. Without it the validator waits for one that has
+    #[arg(long)]
+    new_run: bool,
 }
 
 /// Runs until the run's last window, or until it is told to stop.
@@ -50,7 +57,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         return context::dry_run(&args.node, Role::Validator).await;
     }
     let work = async {
-        let ctx = context::prepare(&args.node, Role::Validator).await?;
+        let ctx = context::prepare(&args.node, Role::Validator, args.new_run).await?;
         Validator::new(ctx)?.judge_windows().await.map_err(Failure::from)
     };
     tokio::select! {
@@ -158,12 +165,7 @@ impl Validator {
         let peers: Vec<AccountId> =
             self.ctx.directory.peers().map(|(neuron, _)| neuron.hotkey.clone()).collect();
         self.ctx.learn_assignments(window, &peers).await?;
-        // Who led when the put window opened may have more to say about it than who leads when it closes.
-        // The newest final block says so: the opening one is final only when the round is out.
-        let opening = self.ctx.schedule.opening_block(window).min(chain.head().await?.number);
-        let view = self.ctx.view();
-        let (arrivals, led) =
-            tokio::join!(gather::watch(&view, window, &put), node::leader_at(&self.ctx.identity, opening));
+        let arrivals = gather::watch(&self.ctx.view(), window, &put).await;
 
         // A block that replaced the opening one may have moved the put window.
         let put = self.ctx.clock.closed(window).await?;
@@ -178,9 +180,13 @@ impl Validator {
 
         self.state.roster(&self.ctx);
         let open = tokio::task::block_in_place(|| OpenWindow::new(&self.ctx.view(), window, &gathered, lots));
-        let chosen = self.take_step(window, &put, &gathered, &open, led.as_ref()).await?;
+        let decided = self.take_step(window, &put, &gathered, &open).await?;
         self.write_checkpoint();
         self.note_loss(window)?;
+        let Some(chosen) = decided else {
+            self.state.null(&self.ctx, window).await?;
+            return self.pay(window).await;
+        };
 
         let blocks = DecidingBlocks::find(&mut self.ctx.clock, &self.ctx.schedule, window).await?;
         if blocks.put != put {
@@ -192,6 +198,11 @@ impl Validator {
         let seed = block_hash(chain.as_ref(), blocks.evaluation).await?;
         let evidence = self.evaluate(window, &gathered, &open, &chosen, &seed).await?;
         self.state.score(&self.ctx, window, |gauntlet| open.score(gauntlet, &chosen, evidence)).await?;
+        self.pay(window).await
+    }
+
+    /// What is due at the end of a window.
+    async fn pay(&mut self, window: Window) -> Result<(), NodeError> {
         self.reveal().await;
         self.submit_weights(window).await;
         publish::progress(&self.ctx, window, &self.state.losses, None).await;
@@ -208,78 +219,78 @@ impl Validator {
         Ok(())
     }
 
-    /// Takes the step of the window: the leader decides and publishes, the others follow. Returns who
-    /// was aggregated. `led` is who led when the put window opened, if that is known.
+    /// Takes the step of the window: whoever's turn it is decides and publishes, the others follow. Returns who was aggregated; `None`
+    /// for a null window.
     async fn take_step(
         &mut self,
         window: Window,
         put: &PutWindow,
         gathered: &Gathered,
         open: &OpenWindow<'_>,
-        led: Option<&AccountId>,
-    ) -> Result<BTreeSet<AccountId>, NodeError> {
+    ) -> Result<Option<BTreeSet<AccountId>>, NodeError> {
         // The record names what was gathered here, but for what only one of the two could fetch.
         let here = Prefetched::default();
         gathered.accepted().for_each(|(_, _, gradient, object)| {
             here.keep(Payload { gradient: gradient.clone(), object: Some(object.clone()) });
         });
-        // What the leader has published stands, also if it was this validator, before it was interrupted.
-        if self.ctx.follow_or_lead(window, &here).await? == Followed::Reached
-            || self.said_before(window, led, &here).await?
-        {
-            if let Some(named) = self.ctx.replica.taken(window) {
-                return Ok(named.clone());
-            }
-            // A checkpoint that was newer was loaded on the way.
-            let record = node::fetch_round(&self.ctx.identity, &self.ctx.directory, window).await?;
-            return Ok(record.into_iter().flat_map(|record| record.accepted).map(|a| a.hotkey).collect());
+        // What was published stands, also if it was by this validator, before it was interrupted.
+        while self.ctx.follow_or_decide(window, &here).await? == Followed::Decides {
+            let null = self.null(window, put, gathered).await?;
+            let chosen = match null {
+                Some(_) => BTreeSet::new(),
+                None => open.choose(&self.state.gauntlet),
+            };
+            let ctx = &mut self.ctx;
+            let decided = publish::round(ctx, &mut self.copies, window, gathered, &chosen, null).await?;
+            let Some(Decided { signed, payloads, said_s }) = decided else { continue };
+            let after_close_ms = node::now_ms().saturating_sub(put.last_accepted_ms());
+            let (peers, why) = (payloads.len(), null.map(Null::describe));
+            tracing::info!(window, peers, after_close_ms, why, phase = "publish", "round published");
+            let started = Instant::now();
+            tokio::task::block_in_place(|| ctx.replica.apply(&signed, &payloads, Some(said_s)))?;
+            let seconds = started.elapsed().as_secs_f64();
+            tracing::info!(window, peers, seconds, phase = "aggregate", "round applied");
+            ctx.publish_sync().await;
+            return Ok(null.is_none().then_some(chosen));
         }
-        let ctx = &mut self.ctx;
-        let chosen = open.choose(&self.state.gauntlet);
-        let (record, payloads) = publish::round(ctx, &mut self.copies, window, gathered, &chosen).await?;
-        let after_close_ms = node::now_ms().saturating_sub(put.last_accepted_ms());
-        let peers = payloads.len();
-        tracing::info!(window, peers, after_close_ms, phase = "publish", "round published");
-        let started = Instant::now();
-        tokio::task::block_in_place(|| ctx.replica.apply(&record, &payloads))?;
-        let seconds = started.elapsed().as_secs_f64();
-        tracing::info!(window, peers, seconds, phase = "aggregate", "round applied");
-        ctx.publish_sync().await;
-        Ok(chosen)
+        if let Some(last) = self.ctx.replica.taken(window) {
+            return Ok((last.nulls == 0).then(|| last.named.clone()));
+        }
+        if self.ctx.replica.skipped() > 0 {
+            // What this validator has said too late must not be taken for the run's by those who come later.
+            let key = self.ctx.identity.keys().round(window);
+            self.ctx.identity.bucket.delete(&key).await?;
+            return Ok(None);
+        }
+        // A checkpoint that was newer was loaded on the way.
+        let record = node::fetch_round(&self.ctx.directory, &self.ctx.identity.manifest, window).await?;
+        let accepted = record.filter(|signed| signed.record.null.is_none());
+        Ok(accepted.map(|signed| signed.record.accepted.into_iter().map(|a| a.hotkey).collect()))
     }
 
-    /// Takes the step of a window as the validator said that led when its put window opened, if it was another: its word stands
-    /// where it can be read.
-    async fn said_before(
-        &mut self,
+    /// Whether the window is nobody's to answer for: most of those who have delivered until now are missing, and either the round before
+    /// came when half of the time to train was over, or it has not been so for long.
+    async fn null(
+        &self,
         window: Window,
-        led: Option<&AccountId>,
-        here: &Prefetched,
-    ) -> Result<bool, NodeError> {
-        let Some(led) = led.filter(|led| **led != self.ctx.identity.account()) else { return Ok(false) };
-        // It decides when the put window closes, and needs no longer for it than that was open.
-        let until = Instant::now() + self.ctx.schedule.put_window;
-        loop {
-            let (identity, directory) = (&self.ctx.identity, &self.ctx.directory);
-            let result = match node::fetch_round_of(identity, directory, led, window).await {
-                Ok(Some(record)) => self.ctx.take_round(led, record, here).await.map(|()| true),
-                other => other.map(|_| false),
-            };
-            match result {
-                Ok(true) => return Ok(true),
-                Ok(false) => {}
-                Err(error) if error.is_transient() => tracing::debug!(window, %error, "not read yet"),
-                Err(error) => {
-                    tracing::warn!(window, %error, "what the leader before said is not used");
-                    return Ok(false);
-                }
-            }
-            if Instant::now() >= until {
-                tracing::info!(window, hotkey = %led, "the leader before has said nothing; this validator decides");
-                return Ok(false);
-            }
-            tokio::time::sleep(POLL).await;
+        put: &PutWindow,
+        gathered: &Gathered,
+    ) -> Result<Option<Null>, NodeError> {
+        let active: Vec<&AccountId> = self.state.active().collect();
+        let delivered = active
+            .iter()
+            .filter(|hotkey| gathered.peers.get(**hotkey).is_some_and(|peer| peer.stage1.is_accepted()));
+        if active.is_empty() || delivered.count() as f64 >= DELIVERED * active.len() as f64 {
+            return Ok(None);
         }
+        let (chain, replica) = (&self.ctx.identity.chain, &self.ctx.replica);
+        let begun_ms = chain.timestamp_ms(self.ctx.schedule.first_block(window)).await?;
+        let half_ms = begun_ms + put.open_ms.saturating_sub(begun_ms) / 2;
+        let said_ms = replica.last().and_then(|last| last.said_s).map(|seconds| seconds * 1000);
+        if replica.skipped() > 0 || said_ms.is_some_and(|said| said > half_ms) {
+            return Ok(Some(Null::LateRound));
+        }
+        Ok((replica.nulls_in_a_row() < OUTAGE).then_some(Null::Outage))
     }
 
     /// Begins to write a checkpoint of the model after the step, where one is due. Every validator does: what the leader has, others

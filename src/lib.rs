@@ -3,7 +3,7 @@
 //! A *run* is described by one file, the [`manifest`]; blocks of the [`chain`] are its clock
 //! ([`window`]). Miners [`train`] the [`model`] on assigned [`data`], [`compress`] what they learned with the run's [`codec`] into
 //! a pseudo-[`gradient`] and publish it in their [`bucket`]; validators judge it with [`gauntlet`], and
-//! everybody [`aggregate`]s the same [`round`], and keeps a [`checkpoint`] now and then. [`node`] holds what the programs share, [`audit`] repeats
+//! everybody [`aggregate`]s the same [`round`], which one of them decides ([`succession`]), and keeps a [`checkpoint`] now and then. [`node`] holds what the programs share, [`audit`] repeats
 //! what a validator did.
 //!
 //! ```
@@ -33,6 +33,7 @@ pub mod node;
 pub mod report;
 pub mod round;
 pub mod sim;
+pub mod succession;
 pub mod telemetry;
 pub mod tokenizer;
 pub mod train;

@@ -6,10 +6,12 @@
 mod data;
 mod gauntlet;
 mod inner;
+mod succession;
 
 pub use data::{AssignmentRule, DataConfig};
 pub use gauntlet::{Bins, GauntletConfig, Proof, RatingUse, Slashing, Tiers};
 pub use inner::{InnerConfig, Precision};
+pub use succession::SuccessionConfig;
 
 use crate::{
     codec::{Rule, Settings},
@@ -42,6 +44,9 @@ pub struct Manifest {
     pub gauntlet: GauntletConfig,
     /// How often the model is saved.
     pub checkpoint: CheckpointConfig,
+    /// Who decides a window when the first validator does not.
+    #[serde(default)]
+    pub succession: SuccessionConfig,
 }
 
 /// Windows and the put window.
@@ -349,6 +354,7 @@ impl Manifest {
                 "model.rope_scaling",
                 "must have factors above 0 and lengths of at least 1, the low factor below the high one",
             ),
+            ((1..=64).contains(&self.succession.ranks), "succession.ranks", "must be between 1 and 64"),
             (self.data.peers > 0, "data.peers", "must be at least 1"),
             (self.train.sequences() > 0, "train", "must have at least one sequence a window"),
             (

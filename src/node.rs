@@ -21,6 +21,7 @@ mod scores;
 mod skew;
 mod sources;
 mod start;
+mod turns;
 mod view;
 pub mod window;
 
@@ -30,17 +31,18 @@ pub use clock::{Clock, now_ms};
 pub use directory::{BucketCache, Directory, Leader};
 pub use error::NodeError;
 pub use follow::{
-    Applied, FollowOutcome, Following, count_accepted, fetch_manifest, fetch_round, fetch_round_of,
-    fetch_start, fetch_start_of, follow, follow_with, take_round,
+    Applied, FollowOutcome, Following, count_accepted, fetch_manifest, fetch_round, fetch_start, follow,
+    follow_with,
 };
 pub use mirrors::Mirrors;
 pub use prefetch::{Payload, Prefetch, Prefetched, likely};
 pub use publish::publish_document;
 pub use replay::{fetch_round_object, replay_before};
-pub use replica::Replica;
+pub use replica::{Last, Replica};
 pub use scores::{Scores, ScoresError, StateRecord};
 pub use skew::Skew;
-pub use start::{fetch_start_elsewhere, leader_at, publish_start};
+pub use start::publish_start;
+pub use turns::{Orders, Turn, Turns};
 pub use view::View;
 
 use crate::{

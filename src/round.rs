@@ -1,14 +1,16 @@
 //! Rounds: which pseudo-gradients made the step of a window.
 //!
-//! The leader publishes one signed [`RoundRecord`] for each window, in order. A record names the
-//! pseudo-gradients that everybody aggregates, by content digest, and the hash of the model before the
-//! step, so the model is a pure function of the run manifest and the chain of records, and a node that
-//! has diverged knows it at once.
+//! One validator decides a window and publishes a signed [`RoundRecord`]; the [`succession`](crate::succession) says which. A
+//! record names the pseudo-gradients that everybody aggregates, by content digest, the hash of the model before the step, and
+//! the hash of the record before it, so the model is a pure function of the run manifest and the chain of records, and a node
+//! that has diverged knows it at once. A window without a record, and one whose record says so, is *null*: no step, no scores.
 
 use crate::{
+    succession::Passed,
     wallet::{AccountId, Keypair, verify},
     window::{NetUid, Uid, Window},
 };
+use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Longest signed document that is read from a bucket, in bytes. A record of 256 peers has about 60 kB.
@@ -25,13 +27,44 @@ pub struct Accepted {
     pub digest: String,
 }
 
-/// What the leader says about one window.
+/// Why a window is null although somebody decided it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Null {
+    /// The round before came so late that most peers had no time to train.
+    LateRound,
+    /// Most of the peers that had delivered until then are missing at once, which is an outage and not their fault.
+    Outage,
+}
+
+impl Null {
+    /// In words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::LateRound => "the round before came too late to train on",
+            Self::Outage => "most peers are missing at once",
+        }
+    }
+}
+
+/// What is decided about one window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoundRecord {
     /// Hash of the run manifest, hex of 32 bytes.
     pub run: String,
     /// The subnet.
     pub netuid: NetUid,
+    /// Who decides, and signs.
+    pub by: AccountId,
+    /// [`SignedRound::hash`] of the record before; none for the run's first.
+    pub previous: Option<String>,
+    /// Who has missed a turn, and in which window.
+    #[serde(default, skip_serializing_if = "Passed::is_empty")]
+    pub passed: Passed,
+    /// Why there is no step and nobody is scored, if that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub null: Option<Null>,
     /// The window whose pseudo-gradients these are.
     pub window: Window,
     /// Steps taken before this one: the index into the outer schedule.
@@ -177,6 +210,44 @@ pub fn open<D: Document>(bytes: &[u8], expected: &AccountId) -> Result<D, Docume
     serde_json::from_str(&envelope.body).map_err(|_| malformed())
 }
 
+/// A round record as whoever decided signed it. Every validator keeps and passes on these very bytes, so that nobody's word has to
+/// be taken for another's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedRound {
+    /// What it says.
+    pub record: RoundRecord,
+    /// blake3 of the signed text, hex of 32 bytes: what the next record calls [`RoundRecord::previous`].
+    pub hash: String,
+    /// The signed document.
+    pub bytes: Bytes,
+}
+
+impl SignedRound {
+    /// Signs a record.
+    ///
+    /// # Errors
+    /// [`DocumentError::Signature`] for a record that names somebody else.
+    pub fn sign(record: RoundRecord, signer: &Keypair) -> Result<Self, DocumentError> {
+        Self::open(sign(&record, signer)?.into())
+    }
+
+    /// Opens a record and checks that it is signed by whom it names. Whether that one could decide is another question.
+    ///
+    /// # Errors
+    /// [`DocumentError::Malformed`], [`DocumentError::Signature`].
+    pub fn open(bytes: Bytes) -> Result<Self, DocumentError> {
+        let kind = RoundRecord::KIND;
+        let envelope: Envelope =
+            serde_json::from_slice(&bytes).map_err(|_| DocumentError::Malformed { kind })?;
+        let record: RoundRecord = open(&bytes, &envelope.hotkey)?;
+        if record.by != envelope.hotkey {
+            return Err(DocumentError::Signature { kind, expected: record.by });
+        }
+        let hash = blake3::hash(envelope.body.as_bytes()).to_hex().to_string();
+        Ok(Self { record, hash, bytes })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +256,10 @@ mod tests {
         RoundRecord {
             run: "00".repeat(32),
             netuid: 3,
+            by: Keypair::from_uri("//Alice").unwrap().account(),
+            previous: None,
+            passed: Passed::default(),
+            null: None,
             window: 12,
             round: 4,
             model: "11".repeat(32),
@@ -214,5 +289,23 @@ mod tests {
         ));
         assert!(matches!(open::<SyncRecord>(&bytes, &alice.account()), Err(DocumentError::Signature { .. })));
         assert!(matches!(open::<RoundRecord>(b"{}", &alice.account()), Err(DocumentError::Malformed { .. })));
+    }
+
+    #[test]
+    fn a_record_counts_for_whom_it_names_and_has_one_hash_in_every_bucket() {
+        let [alice, bob] = ["//Alice", "//Bob"].map(|uri| Keypair::from_uri(uri).unwrap());
+        let ours = SignedRound::sign(record(), &alice).unwrap();
+        assert_eq!(SignedRound::open(ours.bytes.clone()).unwrap(), ours);
+        // sr25519 signatures differ each time; what is signed does not.
+        let again = SignedRound::sign(record(), &alice).unwrap();
+        assert_eq!(again.hash, ours.hash);
+        assert_ne!(again.bytes, ours.bytes);
+        let other = SignedRound::sign(RoundRecord { window: 13, ..record() }, &alice).unwrap();
+        assert_ne!(other.hash, ours.hash);
+        assert!(matches!(SignedRound::sign(record(), &bob), Err(DocumentError::Signature { .. })));
+        assert!(matches!(SignedRound::open(Bytes::from_static(b"{}")), Err(DocumentError::Malformed { .. })));
+        // What most records need not say is not in them.
+        let text = serde_json::to_string(&record()).unwrap();
+        assert!(!text.contains("passed") && !text.contains("null\":\""), "{text}");
     }
 }

@@ -91,9 +91,9 @@ async fn audit(
         }));
     }
     let Subnet { chain, netuid, buckets, directory } = subnet;
-    let manifest = node::fetch_manifest(&directory, netuid).await?;
+    let manifest = node::fetch_manifest(&directory).await?;
     let manifest = manifest.ok_or_else(|| {
-        Failure::new(Exit::Data, "the leader has not published the run's manifest")
+        Failure::new(Exit::Data, "no validator has published the run's manifest")
             .hint("wait until it has; without it nothing can be repeated")
     })?;
     // It signs nothing, and what it could publish would stay in memory.
@@ -103,13 +103,13 @@ async fn audit(
     if directory.run(&audited.hotkey).is_some_and(|run| run != identity.manifest.hash()) {
         return Err(Failure::new(
             Exit::Data,
-            format!("UID {} judges another run than the leader's", audited.uid),
+            format!("UID {} judges another run than the validator with the highest stake", audited.uid),
         )
-        .hint("only validators of the leader's run can be audited"));
+        .hint("only validators of that run can be audited"));
     }
-    let start = node::fetch_start(&identity, &directory).await?;
+    let start = node::fetch_start(&directory, &identity.manifest).await?;
     let start = start.ok_or_else(|| {
-        Failure::new(Exit::Data, "the leader has not said where the run began")
+        Failure::new(Exit::Data, "no validator has said where the run began")
             .hint("wait until the run has begun")
     })?;
     let folder = tempfile::tempdir()

@@ -1,41 +1,41 @@
-//! Following the run: the rounds as they are published, and starting over where the model is not the run's.
+//! Following the run: the rounds as they are decided, and starting over where the model is not the run's.
 
 use super::{NodeContext, POLL, ROUND_POLL, SOON};
 use std::time::Instant;
 use templar::{
-    node::{self, FollowOutcome, Following, NodeError, Prefetched},
-    round::RoundRecord,
-    wallet::AccountId,
+    node::{self, FollowOutcome, Following, NodeError, Prefetched, Turns},
+    succession::Rules,
     window::Window,
 };
 
 /// Times that a validator starts over before it gives up: each validator whose records were not the run's costs one.
 const FRESH_STARTS: u32 = 16;
+/// Blocks after the last turn until its window counts as settled: by then whatever was published in time can be read.
+const SETTLED: u64 = 2;
 
 /// Why following has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Followed {
     /// The model is the one after the window that was asked for.
     Reached,
-    /// This node leads, and the next round is its own to decide.
-    Leads,
+    /// It is this validator's turn to decide the window.
+    Decides,
 }
 
 impl NodeContext {
-    /// Whether this node leads.
-    pub fn leads(&self) -> bool {
-        self.directory.leader().is_some_and(|neuron| neuron.hotkey == self.identity.account())
-    }
-
-    /// Waits for the leader's rounds up to `target`, applies them and publishes where the model stands. What is `here` already
+    /// Waits for the rounds up to `target`, applies them and publishes where the model stands. What is `here` already
     /// is not downloaded.
     pub async fn follow_to(&mut self, target: Window, here: &Prefetched) -> Result<(), NodeError> {
         while self.follow(target, here, false).await? != Followed::Reached {}
         Ok(())
     }
 
-    /// The same for a validator, which may come to lead while it waits.
-    pub async fn follow_or_lead(&mut self, target: Window, here: &Prefetched) -> Result<Followed, NodeError> {
+    /// The same for a validator, whose turn it may come to be while it waits.
+    pub async fn follow_or_decide(
+        &mut self,
+        target: Window,
+        here: &Prefetched,
+    ) -> Result<Followed, NodeError> {
         self.follow(target, here, true).await
     }
 
@@ -43,23 +43,25 @@ impl NodeContext {
         &mut self,
         target: Window,
         here: &Prefetched,
-        may_lead: bool,
+        may_decide: bool,
     ) -> Result<Followed, NodeError> {
-        let started = Instant::now();
+        let (started, me) = (Instant::now(), self.identity.account());
         loop {
             let before = self.replica.window;
             match self.follow_once(target, here).await {
-                Ok(FollowOutcome::Reached) => {
+                Ok((FollowOutcome::Reached, _)) => {
                     if self.replica.window != before {
                         self.publish_sync().await;
                     }
                     return Ok(Followed::Reached);
                 }
-                // Whoever leads decides on the model of the window before, and on no other.
-                Ok(FollowOutcome::Waiting(window)) if may_lead && window == target && self.leads() => {
-                    return Ok(Followed::Leads);
+                // Whoever decides does so on the model of the window before, and on no other.
+                Ok((FollowOutcome::Waiting(window), turns))
+                    if may_decide && window == target && turns.may_decide(&me) =>
+                {
+                    return Ok(Followed::Decides);
                 }
-                Ok(FollowOutcome::Waiting(_)) => {}
+                Ok((FollowOutcome::Waiting(_), _)) => {}
                 Err(error @ NodeError::Diverged { .. }) => self.start_over(&error).await?,
                 Err(error @ (NodeError::OtherRun { .. } | NodeError::OutOfOrder { .. })) => {
                     return Err(error);
@@ -72,24 +74,67 @@ impl NodeContext {
         }
     }
 
-    /// Applies the rounds up to `target` that are published.
+    /// Applies the rounds up to `target` that are decided. Gives the turns of the window that it waits for, if it waits.
     ///
     /// # Errors
-    /// Those of [`node::follow_with`].
+    /// Those of [`node::follow_with`], and of asking the chain.
     pub async fn follow_once(
         &mut self,
         target: Window,
         here: &Prefetched,
-    ) -> Result<FollowOutcome, NodeError> {
-        // Of the window that was the last to end the leader may be about to decide.
-        let deciding = Some(self.clock.window().saturating_sub(1));
-        let following = Following {
-            here: here.clone(),
-            mirrors: self.mirrors.clone(),
-            deciding,
-            applied: self.applied.as_deref(),
+    ) -> Result<(FollowOutcome, Turns), NodeError> {
+        loop {
+            let next = self.replica.window + 1;
+            let live = self.first_unsettled(next);
+            let turns = match next == live && next <= target {
+                true => self.turns(live).await?,
+                // Who has missed a turn is known once the windows before are applied.
+                false => Turns { window: live, ..Turns::default() },
+            };
+            let following = Following {
+                here: here.clone(),
+                mirrors: self.mirrors.clone(),
+                turns: Some(turns.clone()),
+                applied: self.applied.as_deref(),
+            };
+            let (identity, directory) = (&self.identity, &self.directory);
+            let outcome =
+                node::follow_with(identity, directory, &mut self.replica, &following, target).await?;
+            if outcome == FollowOutcome::Reached || self.replica.window < next {
+                return Ok((outcome, turns));
+            }
+        }
+    }
+
+    /// The first window, from this one on, whose turns may not be over.
+    fn first_unsettled(&self, from: Window) -> Window {
+        let (schedule, block) = (self.schedule, self.clock.block());
+        let rules = Rules::new(&self.identity.manifest.parsed.succession, &schedule);
+        let settled = |window| {
+            rules.last_block(&schedule, window, rules.ranks.saturating_sub(1)).saturating_add(SETTLED) < block
         };
-        node::follow_with(&self.identity, &self.directory, &mut self.replica, &following, target).await
+        let mut window = from;
+        // What lies far behind is settled for sure.
+        let far = (rules.first + rules.next.saturating_mul(rules.ranks as u64) + SETTLED)
+            / schedule.blocks_per_window
+            + 2;
+        window = window.max(schedule.window_of(block).saturating_sub(far));
+        while settled(window) {
+            window += 1;
+        }
+        window
+    }
+
+    /// Whose turn it is in a window.
+    ///
+    /// # Errors
+    /// What the chain says.
+    pub async fn turns(&mut self, window: Window) -> Result<Turns, NodeError> {
+        let passed = self.replica.last().map(|last| last.passed.clone()).unwrap_or_default();
+        let Self { orders, identity, directory, buckets, clock, .. } = self;
+        let turns = orders.turns(identity, directory, buckets, clock, &passed, window).await?;
+        self.replica.keep_a_step(turns.turns.len() > 1);
+        Ok(turns)
     }
 
     /// [`Self::follow_once`], which starts over where what others said was not the run's.
@@ -100,29 +145,10 @@ impl NodeContext {
         for _ in 0..FRESH_STARTS {
             match self.follow_once(target, here).await {
                 Err(error @ NodeError::Diverged { .. }) => self.start_over(&error).await?,
-                other => return other,
+                other => return other.map(|(outcome, _)| outcome),
             }
         }
-        self.follow_once(target, here).await
-    }
-
-    /// Takes the step of a record as if the leader had published it.
-    ///
-    /// # Errors
-    /// Those of [`node::take_round`].
-    pub async fn take_round(
-        &mut self,
-        by: &AccountId,
-        record: RoundRecord,
-        here: &Prefetched,
-    ) -> Result<(), NodeError> {
-        let following = Following {
-            here: here.clone(),
-            mirrors: self.mirrors.clone(),
-            deciding: None,
-            applied: self.applied.as_deref(),
-        };
-        node::take_round(&self.identity, &self.directory, &mut self.replica, &following, by, record).await
+        self.follow_once(target, here).await.map(|(outcome, _)| outcome)
     }
 
     async fn start_over(&mut self, error: &NodeError) -> Result<(), NodeError> {

@@ -1,10 +1,10 @@
 //! What a localnet leaves behind: report, loss curve, score log.
 
-use super::plan::{Kind, Neuron, Plan};
-use crate::{
-    cli::{Exit, Failure},
-    validator::publish::Progress,
+use super::{
+    plan::{Kind, Neuron, Plan},
+    watch::furthest,
 };
+use crate::cli::{Exit, Failure};
 use std::collections::BTreeMap;
 use templar::{
     bucket::keys::RunKeys,
@@ -22,12 +22,21 @@ const MAX_BYTES: u64 = 4 << 20;
 /// Reads the outcome back from the chain and the buckets, as anyone could.
 pub async fn read(chain: &dyn Chain, plan: &Plan) -> Result<Report, Failure> {
     let keys = RunKeys::new(plan.manifest.run_id());
-    let leader = plan.bucket(plan.leader())?;
-    let progress = leader.get(&keys.progress(), MAX_BYTES).await?;
-    let progress: Progress = serde_json::from_slice(&progress.bytes)
-        .map_err(|e| Failure::new(Exit::Data, format!("the leader's progress is unreadable: {e}")))?;
-    let scores = leader.get(&keys.scores(progress.window), MAX_BYTES).await?;
-    let scores = scores_of(&scores.bytes, &plan.leader().account())?;
+    let (validator, progress) = furthest(plan).await?.ok_or_else(|| {
+        Failure::new(Exit::Data, "no validator has said where it is")
+            .hint("look at the logs of the validators")
+    })?;
+    let bucket = plan.bucket(validator)?;
+    // Of a null window there are none: those before it stand.
+    let mut scores = BTreeMap::new();
+    let first = progress.losses.iter().map(|point| point.window).min().unwrap_or(progress.window);
+    for window in (first..=progress.window).rev() {
+        let Ok(log) = bucket.get(&keys.scores(window), MAX_BYTES).await else { continue };
+        scores = scores_of(&log.bytes, &validator.account())?;
+        if !scores.is_empty() {
+            break;
+        }
+    }
     let metagraph = chain.metagraph(plan.netuid, None).await?;
 
     let mut peers = Vec::new();
@@ -85,12 +94,16 @@ async fn last_sync(plan: &Plan, neuron: &Neuron, window: u64) -> Result<Option<S
     }
 }
 
-/// Writes the report, the losses and the curves into the localnet's folder, and puts the leader's score
-/// log beside them.
-pub fn write(plan: &Plan, report: &Report) -> Result<(), Failure> {
-    let state = plan.dir.join("state").join(&plan.leader().name).join(plan.manifest.run_id());
+/// Writes the report, the losses and the curves into the localnet's folder, and puts the score log of
+/// the validator that is furthest beside them.
+pub async fn write(plan: &Plan, report: &Report) -> Result<(), Failure> {
+    let validator = furthest(plan).await?.map(|(validator, _)| validator).ok_or_else(|| {
+        Failure::new(Exit::Data, "no validator has said where it is")
+            .hint("look at the logs of the validators")
+    })?;
+    let state = plan.dir.join("state").join(&validator.name).join(plan.manifest.run_id());
     let text = std::fs::read_to_string(state.join("scores.jsonl"))
-        .map_err(|e| Failure::new(Exit::Storage, format!("cannot read the leader's score log: {e}")))?;
+        .map_err(|e| Failure::new(Exit::Storage, format!("cannot read the validator's score log: {e}")))?;
     let windows = score_log::read(&text, verify)?;
     let records: Vec<ScoreRecord> = windows.into_iter().flat_map(|window| window.records).collect();
     report.write(&plan.dir, &records)?;

@@ -208,7 +208,11 @@ impl Plan {
                 choice.window_seconds
             }
         };
-        manifest.schedule.blocks_per_window = ((window_seconds * 1000.0) as u64 / BLOCK_MS).max(1);
+        let blocks = ((window_seconds * 1000.0) as u64 / BLOCK_MS).max(1);
+        manifest.schedule.blocks_per_window = blocks;
+        // On a machine that everybody shares a round may be late without anybody being gone.
+        manifest.succession.first_blocks = Some(blocks);
+        manifest.succession.next_blocks = Some((blocks / 4).max(1));
         let data = match &args.data {
             Some(path) if path.join(MANIFEST).is_file() => path.clone(),
             given => {
@@ -281,9 +285,9 @@ impl Plan {
         keys
     }
 
-    /// The neuron that leads, in the end.
-    pub fn leader(&self) -> &Neuron {
-        &self.neurons[usize::from(self.replace_leader.is_some())]
+    /// The validators.
+    pub fn validators(&self) -> impl Iterator<Item = &Neuron> {
+        self.neurons.iter().filter(|neuron| neuron.kind == Kind::Validator)
     }
 }
 

@@ -122,7 +122,10 @@ impl Processes {
             arguments.push(format!("--data={}", plan.data.display()));
         }
         match neuron.kind {
-            Kind::Validator => arguments.push(format!("--run={}", plan.dir.join("manifest.toml").display())),
+            Kind::Validator => {
+                arguments.push(format!("--run={}", plan.dir.join("manifest.toml").display()));
+                arguments.push("--new-run".to_owned());
+            }
             Kind::Saboteur(_) => arguments.push(format!("--sabotage={}", neuron.kind.name())),
             Kind::Honest if neuron.join.is_some_and(|join| join.from_start) => {
                 arguments.push("--from-start".to_owned());

@@ -2,7 +2,7 @@
 
 use super::{
     keeper::Fate,
-    plan::{Kind, Plan},
+    plan::{Kind, Neuron, Plan},
     processes::Processes,
 };
 use crate::{
@@ -81,13 +81,11 @@ pub async fn until_the_end(
     let patience = window_time * 4 + Duration::from_secs(120);
     let mut seen: Option<(Window, Option<u16>)> = None;
     let mut moved = Instant::now();
-    let leader = plan.bucket(plan.leader())?;
     let mut replace_leader = plan.replace_leader;
     let mut gone = BTreeSet::new();
     loop {
-        if let Ok(object) =
-            leader.get(&RunKeys::new(plan.manifest.run_id()).progress(), MAX_PROGRESS_BYTES).await
-            && let Ok(published) = serde_json::from_slice::<Published>(&object.bytes)
+        if let Some((_, published)) = furthest(plan).await?
+            && seen.is_none_or(|(window, _)| window <= published.window)
             && seen != Some((published.window, published.judging))
         {
             let fresh_window = seen.map(|(w, _)| w) != Some(published.window);
@@ -101,7 +99,7 @@ pub async fn until_the_end(
             processes.start_neurons(plan, done)?;
             if replace_leader.take_if(|at| *at <= done).is_some() {
                 processes.end(&plan.neurons[0].name);
-                super::chain::lead(chain, plan, plan.leader()).await?;
+                super::chain::lead(chain, plan, &plan.neurons[1]).await?;
             }
         }
         for name in ["chain", "storage"] {
@@ -134,6 +132,20 @@ pub async fn until_the_end(
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
+}
+
+/// The validator that is furthest, and where it is; none before one has said so. Of equals the one with the highest stake.
+pub async fn furthest(plan: &Plan) -> Result<Option<(&Neuron, Published)>, Failure> {
+    let key = RunKeys::new(plan.manifest.run_id()).progress();
+    let mut furthest: Option<(&Neuron, Published)> = None;
+    for validator in plan.validators() {
+        let Ok(object) = plan.bucket(validator)?.get(&key, MAX_PROGRESS_BYTES).await else { continue };
+        let Ok(published) = serde_json::from_slice::<Published>(&object.bytes) else { continue };
+        if furthest.as_ref().is_none_or(|(_, known)| known.window < published.window) {
+            furthest = Some((validator, published));
+        }
+    }
+    Ok(furthest)
 }
 
 fn describe(published: &Published, block: u64) -> String {

@@ -1,5 +1,5 @@
-//! What a validator says again of rounds that another one led: the record, signed by itself, and copies of what was aggregated.
-//! So the run can be replayed, and led on, when its leader is gone. Nothing waits for it.
+//! What a validator passes on of rounds that another one decided: the record, as that one signed it, and copies of what was
+//! aggregated. So the run can be replayed, and goes on, whoever is gone. Nothing waits for it.
 
 use super::copies::Copies;
 use bytes::Bytes;
@@ -12,16 +12,16 @@ use std::{
     time::Duration,
 };
 use templar::{
-    node::{self, Applied, Identity, NodeError},
-    round::RoundRecord,
+    node::{Applied, Identity, NodeError},
+    round::SignedRound,
 };
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinHandle,
 };
 
-/// Copies that wait to be published, in bytes. A validator that replays a run soon has more: of those rounds it says the records
-/// again and no more, because whoever it had the copies from has them still.
+/// Copies that wait to be published, in bytes. A validator that replays a run soon has more: of those rounds it passes on the records
+/// and no more, because whoever it had the copies from has them still.
 const MOST_WAITING: usize = 256 << 20;
 /// Pause before a record that could not be published is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -37,7 +37,7 @@ pub struct Mirror {
 /// One round.
 #[derive(Debug)]
 struct Item {
-    record: RoundRecord,
+    signed: SignedRound,
     /// By key.
     copies: Vec<(String, Bytes)>,
     bytes: usize,
@@ -61,12 +61,12 @@ impl Mirror {
     pub fn listener(&self, identity: &Identity) -> Box<dyn Fn(Applied) + Send + Sync> {
         let (tell, waiting) = (self.tell.clone(), self.waiting.clone());
         let (me, keys) = (identity.account(), identity.keys());
-        Box::new(move |Applied { record, by, objects }| {
-            // It was this validator that said so before.
-            if by == me {
+        Box::new(move |Applied { signed, from, objects }| {
+            // It is in this validator's bucket already.
+            if from == me {
                 return;
             }
-            let window = record.window;
+            let window = signed.record.window;
             let mut bytes: usize = objects.iter().map(|(_, object)| object.len()).sum();
             let mut copies = Vec::new();
             if waiting.load(Ordering::Relaxed) + bytes <= MOST_WAITING {
@@ -79,7 +79,7 @@ impl Mirror {
             }
             waiting.fetch_add(bytes, Ordering::Relaxed);
             // The other end is there for as long as the process runs.
-            let _ = tell.send(Item { record, copies, bytes });
+            let _ = tell.send(Item { signed, copies, bytes });
         })
     }
 
@@ -98,14 +98,14 @@ async fn publish(
     waiting: Arc<AtomicUsize>,
 ) {
     let keys = identity.keys();
-    while let Some(Item { record, copies: objects, bytes }) = items.recv().await {
-        let window = record.window;
+    while let Some(Item { signed, copies: objects, bytes }) = items.recv().await {
+        let window = signed.record.window;
         let objects = objects.iter().map(|(key, object)| (key.clone(), object));
         if let Err(error) = copies.keep(objects).await {
             tracing::warn!(window, %error, "copies of a round could not be kept");
         }
-        while let Err(error) = node::publish_document(&identity, &keys.round(window), &record).await {
-            tracing::warn!(window, %error, "the record could not be published again; trying once more");
+        while let Err(error) = identity.bucket.put(&keys.round(window), signed.bytes.clone()).await {
+            tracing::warn!(window, %error, "the record could not be passed on; trying once more");
             tokio::time::sleep(AGAIN).await;
         }
         copies.publish(&identity.bucket);

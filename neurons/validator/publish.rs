@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
 use templar::{
     gradient::PseudoGradient,
-    node::{self, NodeError, gather::Gathered},
+    node::{NodeError, gather::Gathered},
     report::LossPoint,
-    round::{Accepted, RoundRecord},
+    round::{Accepted, Null, RoundRecord, SignedRound},
+    succession::{self, Rules},
     wallet::AccountId,
     window::{Uid, Window},
 };
@@ -24,17 +25,29 @@ pub struct Progress {
     pub losses: Vec<LossPoint>,
 }
 
+/// A round that this validator has decided.
+pub struct Decided {
+    /// Its record.
+    pub signed: SignedRound,
+    /// The pseudo-gradients, in the record's order.
+    pub payloads: Vec<Arc<PseudoGradient>>,
+    /// The store's date of the record, in seconds.
+    pub said_s: u64,
+}
+
 /// Publishes the record that names the chosen pseudo-gradients. Copies of them are on this machine's disk before, so that what
 /// was said can be shown after a crash too, and go out afterwards: nobody's step waits for them.
-/// Returns the record with its pseudo-gradients in the same order.
+///
+/// `None` where the store's date says that this validator's turn was over by then: such a record counts for nobody, and is removed.
 pub async fn round(
-    ctx: &NodeContext,
+    ctx: &mut NodeContext,
     copies: &mut Copies,
     window: Window,
     gathered: &Gathered,
     chosen: &BTreeSet<AccountId>,
-) -> Result<(RoundRecord, Vec<Arc<PseudoGradient>>), NodeError> {
-    let keys = ctx.identity.keys();
+    null: Option<Null>,
+) -> Result<Option<Decided>, NodeError> {
+    let (keys, me) = (ctx.identity.keys(), ctx.identity.account());
     let mut picked: Vec<_> = gathered.accepted().filter(|(hotkey, ..)| chosen.contains(hotkey)).collect();
     picked.sort_by_key(|(_, peer, ..)| peer.uid);
     let objects = picked.iter().map(|(hotkey, .., object)| (keys.round_object(window, hotkey), *object));
@@ -44,17 +57,39 @@ pub async fn round(
         hotkey: (*hotkey).clone(),
         digest: hex::encode(payload.digest),
     });
+    let accepted = accepted.collect();
+    let turns = ctx.turns(window).await?;
+    let manifest = &ctx.identity.manifest.parsed;
+    let rules = Rules::new(&manifest.succession, &manifest.schedule());
+    let last = ctx.replica.last();
+    let before = last.map(|last| last.passed.clone()).unwrap_or_default();
     let record = RoundRecord {
         run: ctx.identity.run(),
         netuid: ctx.identity.netuid,
+        by: me.clone(),
+        previous: last.map(|last| last.hash.clone()),
+        passed: rules.passed(&turns.order(), &me, &before, window),
+        null,
         window,
         round: ctx.replica.round,
         model: ctx.replica.hash.clone(),
-        accepted: accepted.collect(),
+        accepted,
     };
-    node::publish_document(&ctx.identity, &keys.round(window), &record).await?;
+    let signed = SignedRound::sign(record, &ctx.identity.hotkey)?;
+    let key = keys.round(window);
+    ctx.identity.bucket.put(&key, signed.bytes.clone()).await?;
+    let said_s = ctx.identity.bucket.head(&key).await?.map_or(0, |info| info.last_modified_s);
+    // The block that ends the turn may have come meanwhile.
+    let turns = ctx.turns(window).await?;
+    let end_ms = turns.turns.iter().find(|turn| turn.hotkey == me).and_then(|turn| turn.end_ms);
+    if !succession::in_time(said_s, end_ms) {
+        tracing::warn!(window, "this validator's record came after its turn; it is taken back");
+        ctx.identity.bucket.delete(&key).await?;
+        return Ok(None);
+    }
     copies.publish(&ctx.identity.bucket);
-    Ok((record, picked.into_iter().map(|(_, _, payload, _)| payload.clone()).collect()))
+    let payloads = picked.into_iter().map(|(_, _, payload, _)| payload.clone()).collect();
+    Ok(Some(Decided { signed, payloads, said_s }))
 }
 
 /// Shows where the validator is. A failure costs nothing but the news.

@@ -5,15 +5,19 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use templar::{
     chain::SaltedCommit,
-    gauntlet::{Gauntlet, GauntletError, Peer, ScoreRecord},
+    gauntlet::{Gauntlet, GauntletError, Peer, PeerState, ScoreRecord},
     node::{self, NodeError, StateRecord, salted_commits},
     report::LossPoint,
     telemetry::{
         files::write_atomic,
         score_log::{ScoreLog, sign_window},
     },
+    wallet::AccountId,
     window::Window,
 };
+
+/// Scored windows in a row that a peer may have missed and still counts as one that delivers.
+const ACTIVE: u64 = 3;
 
 /// Kept on disk, written as a whole after every window.
 #[derive(Serialize, Deserialize)]
@@ -134,6 +138,26 @@ impl State {
         self.log.append(window, &text)?;
         (self.newest, self.previous) = (saved.newest, previous);
         self.publish_newest(ctx).await
+    }
+
+    /// Writes down that nobody is scored for a window: its part of the score log is empty.
+    ///
+    /// # Errors
+    /// What the disk or the bucket says.
+    pub async fn null(&mut self, ctx: &NodeContext, window: Window) -> Result<(), NodeError> {
+        let identity = &ctx.identity;
+        let sign = |message: &[u8]| identity.hotkey.sign(message);
+        let text = sign_window(&identity.manifest.run_id(), window, &identity.account(), &[], sign)?;
+        if self.log.last_window().is_none_or(|last| last < window) {
+            self.log.append(window, &text)?;
+        }
+        Ok(identity.bucket.put(&identity.keys().scores(window), text.into()).await?)
+    }
+
+    /// Whom an outage would have hit: peers that have delivered not long ago.
+    pub fn active(&self) -> impl Iterator<Item = &AccountId> {
+        let active = |state: &PeerState| state.is_known() && state.missed < ACTIVE;
+        self.gauntlet.peers().filter(move |(_, state)| active(state)).map(|(hotkey, _)| hotkey)
     }
 
     /// Publishes the newest window's part of the score log, and the state after it. Said again after a

@@ -14,6 +14,8 @@ use std::ops::RangeInclusive;
 pub enum Outcome {
     /// Everything is as the validator says.
     Same,
+    /// Nobody is scored, because the window was null.
+    Null,
     /// Something is not.
     Differs,
     /// It cannot be repeated any more; the notes say why.
@@ -27,6 +29,7 @@ impl Outcome {
     pub fn name(self) -> &'static str {
         match self {
             Self::Same => "same",
+            Self::Null => "null",
             Self::Differs => "differs",
             Self::NotChecked => "not checked",
             Self::NoLog => "no log",

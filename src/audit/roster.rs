@@ -67,14 +67,14 @@ impl Auditor {
         Ok(None)
     }
 
-    /// Where the validator led: whether it aggregated those whom the rule names, `ours`.
+    /// Where the validator decided: whether it aggregated those whom the rule names, `ours`.
     pub(super) fn round(
         &self,
         directory: &Directory,
         ours: &BTreeSet<Hotkey>,
         round: &RoundRecord,
     ) -> Option<Difference> {
-        if directory.leader().is_none_or(|leader| leader.hotkey != self.audited.hotkey) {
+        if round.by != self.audited.hotkey {
             return None;
         }
         let theirs: BTreeSet<Hotkey> = round.accepted.iter().map(|a| a.hotkey.clone()).collect();

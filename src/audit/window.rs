@@ -33,6 +33,9 @@ impl Auditor {
         let not_checked =
             |why: &str| Ok((WindowReport::not_checked(window, records.len(), why.to_owned()), None));
         let mut notes = Vec::new();
+        if records.is_empty() {
+            return self.null(window).await.map(|report| (report, None));
+        }
         let Some(after) = self.state(window).await? else {
             return not_checked("the validator published no state of this window");
         };
@@ -60,11 +63,8 @@ impl Auditor {
         )
         .await?;
         let bench = self.bench(bench, &directory, window).await?;
-        let round = fetch_round(&self.identity, &directory, window).await?;
-        let round = round.ok_or(NodeError::NoRound { window })?;
-        if round.run != self.identity.run() || round.netuid != self.identity.netuid {
-            return Err(NodeError::OutOfOrder { window }.into());
-        }
+        let round = fetch_round(&directory, &self.identity.manifest, window).await?;
+        let round = round.ok_or(NodeError::NoRound { window })?.record;
         bench.replica.check(&round)?;
 
         let mut assignments = Assignments::new(self.start.start_window);
@@ -109,6 +109,22 @@ impl Auditor {
         let outcome = if difference.is_some() { Outcome::Differs } else { Outcome::Same };
         let weights = difference.is_none().then(|| gauntlet.weights());
         Ok((WindowReport { window, outcome, records: records.len(), judged, notes, difference }, weights))
+    }
+
+    /// A window of which the validator has written down that nobody is scored: there is no record of a round, or one that says so.
+    async fn null(&mut self, window: Window) -> Result<WindowReport, AuditError> {
+        let (chain, netuid) = (self.identity.chain.clone(), self.identity.netuid);
+        let directory = Directory::read(chain.as_ref(), netuid, &mut self.buckets).await?;
+        let round = fetch_round(&directory, &self.identity.manifest, window).await?;
+        let why = match round.map(|signed| signed.record.null) {
+            None => "nobody has decided it".to_owned(),
+            Some(Some(null)) => null.describe().to_owned(),
+            Some(None) => {
+                let why = "the validator scored nobody, although there is a round".to_owned();
+                return Ok(WindowReport::not_checked(window, 0, why));
+            }
+        };
+        Ok(WindowReport { outcome: Outcome::Null, ..WindowReport::not_checked(window, 0, why) })
     }
 
     /// The state that the validator published after a window, if it is one of this run.

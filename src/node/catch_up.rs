@@ -20,13 +20,11 @@ const ROUNDS_AHEAD: (usize, usize) = (2, 16);
 /// Memory for them, in bytes.
 const BYTES_AHEAD: usize = 1 << 30;
 
-/// The rounds from that of `first` to that of the window `last`, in order; ends before the first window that has no record.
-///
-/// Of the windows from `deciding` on nobody but the leader is asked. Nothing is asked ahead of a record that is not there yet: the first one is, and in the middle of a run so are the others.
+/// The rounds from that of `first` to that of the window `last`, all of which are settled, in order; ends before the first window that
+/// has no record.
 pub(super) fn rounds(
     sources: Arc<Sources>,
     first: Said,
-    deciding: Window,
     last: Window,
 ) -> impl Stream<Item = Result<Round, NodeError>> {
     let (least, most) = ROUNDS_AHEAD;
@@ -35,9 +33,9 @@ pub(super) fn rounds(
         let sources = sources.clone();
         let record = move |window| {
             let sources = sources.clone();
-            Task::spawn(async move { sources.record(window, window >= deciding).await })
+            Task::spawn(async move { sources.record(window).await })
         };
-        stream::iter(first.record.window + 1..=last).map(record).buffered(RECORDS_AHEAD)
+        stream::iter(first.window() + 1..=last).map(record).buffered(RECORDS_AHEAD)
     };
     let records = stream::once(ready(Ok(Some(first)))).chain(others);
     let records = records.try_take_while(|record| ready(Ok(record.is_some())));

@@ -1,12 +1,15 @@
 //! Checkpoints of the run: who has them, which of them are believed, and how they become a model.
 
-use super::{Directory, Identity, NodeError, Replica, follow::document};
+use super::{
+    Directory, Identity, NodeError, Replica,
+    follow::{document, signed_round},
+};
 use crate::{
     bucket::keys::{Key, RunKeys},
     checkpoint::{CheckpointError, Fetch, Form, RECORD_FILE, Shelf, Source, Stand},
     manifest::ManifestFile,
     model::Llama,
-    round::{CheckpointRecord, RoundRecord},
+    round::{CheckpointRecord, RoundRecord, SignedRound},
     wallet::AccountId,
     window::{NetUid, Window},
 };
@@ -52,7 +55,7 @@ impl<'a> Checkpoints<'a> {
         netuid: NetUid,
         manifest: &'a ManifestFile,
     ) -> Result<Self, NodeError> {
-        let leader = directory.led(netuid)?.hotkey;
+        let leader = directory.leader(&manifest.hash())?.hotkey;
         let mut validators = directory.validators(&manifest.hash());
         validators.sort_by_key(|(owner, _)| owner != leader);
         let sources = validators.into_iter().map(|(owner, store)| Source { owner, store }).collect();
@@ -66,7 +69,7 @@ impl<'a> Checkpoints<'a> {
     }
 
     /// Records of the newest checkpoints of everybody that are of a window after `after`, the newest first. The leader's word is
-    /// believed; another's is if the leader's record of the next window names the same model.
+    /// believed; another's is if the record of the next window names the same model.
     ///
     /// # Errors
     /// The leader's bucket cannot be asked at the moment, and nobody else has one.
@@ -127,7 +130,7 @@ impl<'a> Checkpoints<'a> {
         .await
     }
 
-    /// Whether the leader's record of the window after it names this model.
+    /// Whether the record of the window after it names this model.
     async fn is_the_runs(&self, record: &CheckpointRecord) -> bool {
         match self.round(record.window + 1).await {
             Ok(Some(next)) => next.model == record.model && next.round == record.round,
@@ -135,13 +138,13 @@ impl<'a> Checkpoints<'a> {
         }
     }
 
-    /// The leader's record of a window, from whoever has it.
+    /// The record of a window, from whoever has it, the leader first.
     async fn round(&self, window: Window) -> Result<Option<RoundRecord>, NodeError> {
         let (key, run) = (self.keys.round(window), hex::encode(self.manifest.hash()));
         let mut failed = None;
         for source in &self.sources {
-            match document::<RoundRecord>(source.store.as_ref(), &key, self.leader).await {
-                Ok(Some(record))
+            match signed_round(source.store.as_ref(), &key).await {
+                Ok(Some((SignedRound { record, .. }, _)))
                     if (&record.run, record.netuid, record.window) == (&run, self.netuid, window) =>
                 {
                     return Ok(Some(record));
@@ -180,7 +183,7 @@ impl<'a> Checkpoints<'a> {
         tokio::task::block_in_place(|| replica.load(&self.form, folder, record))
     }
 
-    /// The newest checkpoint that is ahead of the model and not beyond `target`, if there is one that can be used. The leader's record
+    /// The newest checkpoint that is ahead of the model and not beyond `target`, if there is one that can be used. The record
     /// of the window after it says what the model must be; at the newest end there may be none yet.
     ///
     /// # Errors

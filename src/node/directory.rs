@@ -122,29 +122,50 @@ impl Directory {
 
     /// The validators of a run with their buckets, the highest stake first: with a permit, and the run's hash committed.
     pub fn validators(&self, run: &[u8; 32]) -> Vec<(AccountId, Arc<dyn Store>)> {
-        let mut neurons: Vec<_> =
-            self.metagraph.validators().filter(|n| self.run(&n.hotkey) == Some(run)).collect();
-        neurons.sort_by_key(|neuron| (std::cmp::Reverse(neuron.stake), neuron.uid));
+        let ours = self.by_stake().filter(|n| self.run(&n.hotkey) == Some(run));
         let stored = |neuron: &Neuron| Some((neuron.hotkey.clone(), self.store(&neuron.hotkey)?.clone()));
-        neurons.into_iter().filter_map(stored).collect()
+        ours.filter_map(stored).collect()
     }
 
-    /// The validator that everybody follows: the highest stake among permits.
-    pub fn leader(&self) -> Option<&Neuron> {
-        self.metagraph.leader()
+    /// Of those that serve this run, the validator with the highest stake: it decides, unless it misses its
+    /// [turn](crate::succession).
+    ///
+    /// # Errors
+    /// [`NodeError::OtherRun`] where validators serve another run and none this one, [`NodeError::NoLeader`] where there is none.
+    pub fn leader(&self, run: &[u8; 32]) -> Result<Leader<'_>, NodeError> {
+        let ours = |neuron: &&Neuron| self.run(&neuron.hotkey) == Some(run);
+        if let Some(leader) = self.by_stake().filter(ours).find_map(|neuron| self.led_by(neuron)) {
+            return Ok(leader);
+        }
+        match self.any_leader() {
+            Ok(other) => Err(NodeError::OtherRun { theirs: hex::encode(other.run), ours: hex::encode(run) }),
+            Err(error) => Err(error),
+        }
     }
 
-    /// The leader with its bucket and the run that it committed.
-    pub fn led(&self, netuid: NetUid) -> Result<Leader<'_>, NodeError> {
-        let led = |neuron: &'_ Neuron| {
-            let (hotkey, store) = self.buckets.get_key_value(&neuron.hotkey)?;
-            Some(Leader { hotkey, store: store.as_ref(), run: self.runs.get(hotkey)? })
-        };
-        self.leader().and_then(led).ok_or(NodeError::NoLeader(netuid))
+    /// Of those that serve any run, the validator with the highest stake.
+    ///
+    /// # Errors
+    /// [`NodeError::NoLeader`].
+    pub fn any_leader(&self) -> Result<Leader<'_>, NodeError> {
+        let found = self.by_stake().find_map(|neuron| self.led_by(neuron));
+        found.ok_or(NodeError::NoLeader(self.metagraph.netuid))
+    }
+
+    fn led_by(&self, neuron: &Neuron) -> Option<Leader<'_>> {
+        let (hotkey, store) = self.buckets.get_key_value(&neuron.hotkey)?;
+        Some(Leader { hotkey, store: store.as_ref(), run: self.runs.get(hotkey)? })
+    }
+
+    /// Validators by stake, the highest first, the lowest UID of equals.
+    fn by_stake(&self) -> impl Iterator<Item = &Neuron> {
+        let mut neurons: Vec<_> = self.metagraph.validators().collect();
+        neurons.sort_by_key(|neuron| (std::cmp::Reverse(neuron.stake), neuron.uid));
+        neurons.into_iter()
     }
 }
 
-/// Whom everybody follows.
+/// The validator with the highest stake.
 #[derive(Debug)]
 pub struct Leader<'a> {
     /// The leader's hotkey.

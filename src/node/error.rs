@@ -44,7 +44,7 @@ pub enum NodeError {
         #[source]
         source: Option<GradientError>,
     },
-    /// Nobody on the subnet has a validator permit and a bucket.
+    /// Nobody on the subnet has a validator permit, a bucket and a run.
     #[error("subnet {0} has no leader: no neuron with a validator permit has committed a bucket and a run")]
     NoLeader(u16),
     /// The hotkey has no UID on the subnet.
@@ -55,8 +55,8 @@ pub enum NodeError {
         /// The subnet.
         netuid: u16,
     },
-    /// The leader runs another manifest.
-    #[error("the leader's run has manifest {theirs}, this node has {ours}")]
+    /// The validators run another manifest.
+    #[error("the subnet's run has manifest {theirs}, this node has {ours}")]
     OtherRun {
         /// The leader's hash, hex.
         theirs: String,
@@ -93,8 +93,14 @@ pub enum NodeError {
         /// The manifest's `top_g`.
         limit: usize,
     },
-    /// The leader has no record of a window that is over.
-    #[error("the leader's bucket has no record of window {window}")]
+    /// A record names a peer more than once.
+    #[error("the record of window {window} names a peer twice")]
+    NamedTwice {
+        /// The window.
+        window: Window,
+    },
+    /// Nobody has a record of a window that is over.
+    #[error("no validator of the run has a record of window {window}")]
     NoRound {
         /// The window.
         window: Window,

@@ -1,14 +1,14 @@
 //! Catching up, round by round.
 
 use super::{
-    Directory, Identity, Leader, Mirrors, NodeError, Prefetched, Replica, catch_up,
+    Directory, Identity, Leader, Mirrors, NodeError, Prefetched, Replica, Turns, catch_up,
     prefetch::Payload,
-    sources::{Round, Said, Sources},
+    sources::{Decision, Round, Said, Sources},
 };
 use crate::{
     bucket::{BucketError, Store, keys::RunKeys},
     manifest::ManifestFile,
-    round::{self, Document, MAX_DOCUMENT_BYTES, RoundRecord, RunStart},
+    round::{self, Document, MAX_DOCUMENT_BYTES, RunStart, SignedRound},
     wallet::AccountId,
     window::Window,
 };
@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub enum FollowOutcome {
     /// The model is the one after the window that was asked for.
     Reached,
-    /// The leader has not published the record of this window yet.
+    /// This window is not decided yet, or nothing is known of it.
     Waiting(Window),
 }
 
@@ -43,112 +43,125 @@ pub(super) async fn document<D: Document>(
     }
 }
 
-/// The manifest that the leader committed on chain and published in its bucket. `None` while the leader
-/// has committed a run but not yet published it.
-pub async fn fetch_manifest(directory: &Directory, netuid: u16) -> Result<Option<ManifestFile>, NodeError> {
-    let Leader { store, run: committed, .. } = directory.led(netuid)?;
-    let run_id = hex::encode(&committed[..8.min(committed.len())]);
-    let object = match store.get(&RunKeys::new(run_id).manifest(), MAX_MANIFEST_BYTES).await {
-        Ok(object) => object,
-        Err(BucketError::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let theirs = hex::encode(blake3::hash(&object.bytes).as_bytes());
-    if theirs != hex::encode(committed) {
-        return Err(NodeError::OtherRun { theirs, ours: hex::encode(committed) });
+/// A round record of a bucket, with the store's date in seconds; `None` where there is none.
+pub(super) async fn signed_round(
+    store: &dyn Store,
+    key: &str,
+) -> Result<Option<(SignedRound, u64)>, NodeError> {
+    match store.get(key, MAX_DOCUMENT_BYTES).await {
+        Ok(object) => Ok(Some((SignedRound::open(object.bytes)?, object.info.last_modified_s))),
+        Err(BucketError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
     }
-    Ok(Some(ManifestFile::parse(&String::from_utf8_lossy(&object.bytes))?))
 }
 
-/// Where the run began, by the leader's word; refuses a leader that runs another manifest.
-pub async fn fetch_start(identity: &Identity, directory: &Directory) -> Result<Option<RunStart>, NodeError> {
-    fetch_start_of(directory, identity.netuid, &identity.manifest).await
-}
-
-/// [`fetch_start`], for those who are no node of the run.
-pub async fn fetch_start_of(
-    directory: &Directory,
-    netuid: u16,
-    manifest: &ManifestFile,
-) -> Result<Option<RunStart>, NodeError> {
-    let Leader { hotkey: leader, store, run: committed } = directory.led(netuid)?;
-    let ours = manifest.hash();
-    if committed != ours {
-        return Err(NodeError::OtherRun { theirs: hex::encode(committed), ours: hex::encode(ours) });
+/// The manifest that the validator with the highest stake committed on chain and published in its bucket. `None` while it has
+/// committed a run but not yet published it.
+pub async fn fetch_manifest(directory: &Directory) -> Result<Option<ManifestFile>, NodeError> {
+    let Leader { run: committed, .. } = directory.any_leader()?;
+    let run: [u8; 32] = committed.try_into().map_err(|_| NodeError::NoLeader(directory.metagraph.netuid))?;
+    let key = RunKeys::new(hex::encode(&run[..8])).manifest();
+    let mut failed = None;
+    for (hotkey, store) in directory.validators(&run) {
+        let object = match store.get(&key, MAX_MANIFEST_BYTES).await {
+            Ok(object) => object,
+            Err(BucketError::NotFound { .. }) => continue,
+            Err(error) => {
+                failed = failed.or(Some(error));
+                continue;
+            }
+        };
+        if blake3::hash(&object.bytes) == run {
+            return Ok(Some(ManifestFile::parse(&String::from_utf8_lossy(&object.bytes))?));
+        }
+        tracing::warn!(%hotkey, "the manifest in this bucket is not the one that was committed");
     }
-    document(store, &RunKeys::new(hex::encode(&ours[..8])).start(), leader).await
+    failed.map_or(Ok(None), |error| Err(error.into()))
 }
 
-/// Pseudo-gradients that were aggregated in the windows from the run's first to `last`, by the leader's records; a window without
-/// a record counts for nothing.
+/// Where the run began, by the word of the validator with the highest stake that says so; refuses a subnet that runs another
+/// manifest. A window that has not come yet, but for the two of notice that a new run gives, is nobody's first.
 ///
 /// # Errors
-/// A record that cannot be read, or is not the leader's.
+/// [`NodeError::OtherRun`], [`NodeError::NoLeader`]; where nobody says so, that a validator of the run could not be asked.
+pub async fn fetch_start(
+    directory: &Directory,
+    manifest: &ManifestFile,
+) -> Result<Option<RunStart>, NodeError> {
+    let (ours, netuid) = (manifest.hash(), directory.metagraph.netuid);
+    directory.leader(&ours)?;
+    let (run, key) = (hex::encode(ours), RunKeys::new(manifest.run_id()).start());
+    // Somebody may have seen some blocks more than this node.
+    let next = manifest.parsed.schedule().window_of(directory.metagraph.block) + 4;
+    let mut unheard = None;
+    for (hotkey, store) in directory.validators(&ours) {
+        match document::<RunStart>(store.as_ref(), &key, &hotkey).await {
+            Ok(Some(start))
+                if start.run == run && start.netuid == netuid && (1..=next).contains(&start.start_window) =>
+            {
+                return Ok(Some(start));
+            }
+            Ok(_) => {}
+            Err(error) if error.is_transient() => unheard = unheard.or(Some(error)),
+            Err(error) => tracing::debug!(%hotkey, %error, "no usable start of the run"),
+        }
+    }
+    unheard.map_or(Ok(None), Err)
+}
+
+/// Pseudo-gradients that were aggregated in the windows from the run's first to `last`, by the records of the validators; a window
+/// without a record counts for nothing.
+///
+/// # Errors
+/// A record of the leader that cannot be read.
 pub async fn count_accepted(
     directory: &Directory,
-    netuid: u16,
     manifest: &ManifestFile,
     start: &RunStart,
     last: Window,
 ) -> Result<u64, NodeError> {
-    let Leader { hotkey: leader, store, .. } = directory.led(netuid)?;
-    let keys = RunKeys::new(hex::encode(&manifest.hash()[..8]));
-    let run = hex::encode(manifest.hash());
-    let run = run.as_str();
-    let count = |window| {
-        let key = keys.round(window);
-        async move {
-            let record: Option<RoundRecord> = document(store, &key, leader).await?;
-            match record {
-                Some(record)
-                    if (record.run.as_str(), record.netuid, record.window) != (run, netuid, window) =>
-                {
-                    Err(NodeError::OutOfOrder { window })
-                }
-                record => Ok(record.map_or(0, |record| record.accepted.len() as u64)),
-            }
-        }
+    let count = |window| async move {
+        let record = fetch_round(directory, manifest, window).await?;
+        Ok::<_, NodeError>(record.map_or(0, |signed| signed.record.accepted.len() as u64))
     };
     let counts = stream::iter((start.start_window..=last).map(count)).buffer_unordered(RECORDS_AT_ONCE);
     counts.try_fold(0, |sum, count| async move { Ok(sum + count) }).await
 }
 
-/// The leader's record of a window, if it is published.
-pub async fn fetch_round(
-    identity: &Identity,
-    directory: &Directory,
-    window: Window,
-) -> Result<Option<RoundRecord>, NodeError> {
-    let Leader { hotkey: leader, store, .. } = directory.led(identity.netuid)?;
-    document(store, &identity.keys().round(window), leader).await
-}
-
-/// What a validator of this run says of a window, if its bucket can be read and has a record of it.
+/// The record of a window that is over: as the validator with the highest stake has it, else as another one of the run does.
 ///
 /// # Errors
-/// What the bucket says; [`NodeError::OutOfOrder`] for a record of another run or window.
-pub async fn fetch_round_of(
-    identity: &Identity,
+/// The first of those buckets that has one cannot be read, or nobody has one and one could not be asked.
+pub async fn fetch_round(
     directory: &Directory,
-    validator: &AccountId,
+    manifest: &ManifestFile,
     window: Window,
-) -> Result<Option<RoundRecord>, NodeError> {
-    let ours = directory.run(validator) == Some(identity.manifest.hash().as_slice());
-    let Some(store) = directory.store(validator).filter(|_| ours) else { return Ok(None) };
-    let record: Option<RoundRecord> =
-        document(store.as_ref(), &identity.keys().round(window), validator).await?;
-    match record {
-        Some(record)
-            if record.run != identity.run()
-                || (record.netuid, record.window) != (identity.netuid, window) =>
-        {
-            Err(NodeError::OutOfOrder { window })
+) -> Result<Option<SignedRound>, NodeError> {
+    let (ours, netuid) = (manifest.hash(), directory.metagraph.netuid);
+    directory.leader(&ours)?;
+    let key = RunKeys::new(manifest.run_id()).round(window);
+    let mut failed = None;
+    for (hotkey, store) in directory.validators(&ours) {
+        match signed_round(store.as_ref(), &key).await {
+            Ok(Some((signed, _)))
+                if (&signed.record.run, signed.record.netuid, signed.record.window)
+                    == (&hex::encode(ours), netuid, window) =>
+            {
+                return Ok(Some(signed));
+            }
+            Ok(Some(_)) => failed = failed.or(Some(NodeError::OutOfOrder { window })),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(window, %hotkey, %error, "no record can be read");
+                failed = failed.or(Some(error));
+            }
         }
-        record => Ok(record),
     }
+    failed.map_or(Ok(None), Err)
 }
 
-/// Applies the leader's rounds up to and including `target`, as far as they are published.
+/// Applies the run's rounds up to and including `target`, as far as there are records. A window without one is null where there is a
+/// later one that follows on what is here.
 pub async fn follow(
     identity: &Identity,
     directory: &Directory,
@@ -165,8 +178,9 @@ pub struct Following<'a> {
     pub here: Prefetched,
     /// Whose records can stand in for the leader's. The same one in every call of a process.
     pub mirrors: Mirrors,
-    /// The first window that may be undecided still: of it and of later ones nobody but the leader is asked. By default the target.
-    pub deciding: Option<Window>,
+    /// The first window that is not settled: its record must be of whoever's turn it is. Windows before it without a record are
+    /// null, and of those after it nothing is asked. By default every window is settled, and none of the last ones is null.
+    pub turns: Option<Turns>,
     /// Hears of each round after its step.
     pub applied: Option<&'a (dyn Fn(Applied) + Send + Sync)>,
 }
@@ -181,14 +195,17 @@ impl std::fmt::Debug for Following<'_> {
 #[derive(Debug)]
 pub struct Applied {
     /// Its record.
-    pub record: RoundRecord,
-    /// Who said so.
-    pub by: AccountId,
+    pub signed: SignedRound,
+    /// Whose bucket it was in.
+    pub from: AccountId,
     /// The objects of its pseudo-gradients, in the record's order; those that were decoded here alone are not among them.
     pub objects: Vec<(AccountId, Bytes)>,
 }
 
 /// [`follow`] with help. Where several rounds are behind, those ahead are fetched and decoded while one is applied.
+///
+/// A record that is to be believed and follows on another one than the last that was applied takes that one's place: one step is taken
+/// back, if [`Replica::keep_a_step`] was said.
 ///
 /// # Errors
 /// [`NodeError::Missing`] where neither a peer nor a validator has what a record names: they publish their copies after the
@@ -200,32 +217,56 @@ pub async fn follow_with(
     following: &Following<'_>,
     target: Window,
 ) -> Result<FollowOutcome, NodeError> {
-    let deciding = following.deciding.unwrap_or(target).min(target);
+    let turns = following.turns.as_ref();
+    let settled = turns.map_or(target, |turns| target.min(turns.window.saturating_sub(1)));
     while replica.window < target {
         let sources = Arc::new(Sources::new(identity, directory, replica, following)?);
         let window = replica.window + 1;
-        let Some(first) = sources.record(window, window >= deciding).await? else {
-            return match following.mirrors.stuck() {
-                Some(theirs) => Err(NodeError::Diverged { window, ours: replica.hash.clone(), theirs }),
-                None => Ok(FollowOutcome::Waiting(window)),
+        let first = if window <= settled {
+            match sources.record(window).await? {
+                Some(said) => said,
+                None => match after_a_gap(replica, &sources, following, settled).await? {
+                    Gap::Ends(said) => *said,
+                    Gap::Open => continue,
+                    Gap::Unknown => {
+                        return match following.mirrors.stuck() {
+                            Some(theirs) => {
+                                Err(NodeError::Diverged { window, ours: replica.hash.clone(), theirs })
+                            }
+                            None => Ok(FollowOutcome::Waiting(window)),
+                        };
+                    }
+                },
+            }
+        } else {
+            let Some(turns) = turns.filter(|turns| turns.window == window) else {
+                return Ok(FollowOutcome::Waiting(window));
             };
+            match sources.decide(turns).await? {
+                Decision::Said(said) => *said,
+                Decision::Null => {
+                    tracing::warn!(window, "nobody has decided this window: it is null");
+                    replica.skip_to(window);
+                    continue;
+                }
+                Decision::Waiting => return Ok(FollowOutcome::Waiting(window)),
+            }
         };
         // Of a round that this model has no part in nothing need be fetched.
-        if !fits(replica, &sources, &first, following)? {
-            continue;
+        match fits(replica, &sources, &first, following).await? {
+            Fit::Next => {}
+            Fit::Again => continue,
+            Fit::Later => return Ok(FollowOutcome::Waiting(replica.window + 1)),
         }
-        let mut rounds = std::pin::pin!(catch_up::rounds(sources.clone(), first, deciding, target));
-        loop {
-            let Some(Round { said, payloads }) = rounds.try_next().await? else {
-                let reached = replica.window == target;
-                let waiting = FollowOutcome::Waiting(replica.window + 1);
-                return Ok(if reached { FollowOutcome::Reached } else { waiting });
-            };
-            if !fits(replica, &sources, &said, following)? {
-                break;
+        let mut rounds = std::pin::pin!(catch_up::rounds(sources.clone(), first, settled));
+        while let Some(Round { said, payloads }) = rounds.try_next().await? {
+            match fits(replica, &sources, &said, following).await? {
+                Fit::Next => {}
+                Fit::Again => break,
+                Fit::Later => return Ok(FollowOutcome::Waiting(replica.window + 1)),
             }
-            if said.by != *sources.leader() {
-                following.mirrors.trust(&said.by);
+            if !said.decides {
+                following.mirrors.trust(&said.from);
             }
             take(replica, following, said, payloads)?;
         }
@@ -233,77 +274,147 @@ pub async fn follow_with(
     Ok(FollowOutcome::Reached)
 }
 
-/// Takes the step of a record that this node, which leads, takes over from whoever led before.
-///
-/// # Errors
-/// Those of [`follow_with`]; then no step was taken.
-pub async fn take_round(
-    identity: &Identity,
-    directory: &Directory,
-    replica: &mut Replica,
-    following: &Following<'_>,
-    by: &AccountId,
-    record: RoundRecord,
-) -> Result<(), NodeError> {
-    replica.check(&record)?;
-    let sources = Sources::new(identity, directory, replica, following)?;
-    let Round { said, payloads } = sources.round(Said { record, by: by.clone() }).await?;
-    take(replica, following, said, payloads)
+/// What comes after the last record that was applied, where the next window has none.
+enum Gap {
+    /// This record, which follows on it: the windows between are null.
+    Ends(Box<Said>),
+    /// Nothing, and it is settled: the windows are null, and passed over.
+    Open,
+    /// Nothing that says so.
+    Unknown,
 }
 
-/// Whether a record comes next for this model; false for one of a mirror that does not, and is not asked again for now.
-fn fits(
-    replica: &Replica,
+async fn after_a_gap(
+    replica: &mut Replica,
+    sources: &Sources,
+    following: &Following<'_>,
+    settled: Window,
+) -> Result<Gap, NodeError> {
+    let window = replica.window + 1;
+    match sources.later(window).await? {
+        Some(later) if later <= settled => {
+            let said = sources.record(later).await?;
+            let fits = said.filter(|said| replica.check(said.record()).is_ok());
+            Ok(fits.map_or(Gap::Unknown, |said| Gap::Ends(Box::new(said))))
+        }
+        _ if following.turns.is_some() => {
+            tracing::warn!(from = window, to = settled, "nobody has decided these windows: they are null");
+            replica.skip_to(settled);
+            Ok(Gap::Open)
+        }
+        _ => Ok(Gap::Unknown),
+    }
+}
+
+/// Whether a record comes next.
+enum Fit {
+    /// It does.
+    Next,
+    /// Not now; something has changed, so that it is to be asked again.
+    Again,
+    /// Not now; what comes before it cannot be read at the moment.
+    Later,
+}
+
+/// Whether a record comes next for this model. One of a mirror that does not is not asked again for now. One that is to be believed
+/// and does not may show that the last step was taken on the word of somebody whose word did not count.
+async fn fits(
+    replica: &mut Replica,
+    sources: &Sources,
+    said: &Said,
+    following: &Following<'_>,
+) -> Result<Fit, NodeError> {
+    let mirrors = &following.mirrors;
+    let error = match replica.check(said.record()) {
+        Ok(()) => {
+            if said.decides {
+                mirrors.confirm();
+            }
+            replica.skip_to(said.window() - 1);
+            return Ok(Fit::Next);
+        }
+        Err(error) => error,
+    };
+    if !said.decides {
+        tracing::warn!(hotkey = %said.from, %error, "a validator's record is not used");
+        mirrors.pass_over(&said.from, &said.record().model);
+        return Ok(Fit::Again);
+    }
+    if replica.skipped() > 0 {
+        tracing::warn!(window = said.window(), "windows that were taken for null have a record after all");
+        replica.unskip();
+        // It is in a bucket that could not be asked then, and perhaps cannot now.
+        return match sources.record(replica.window + 1).await {
+            Ok(Some(_)) => Ok(Fit::Again),
+            _ => Ok(Fit::Later),
+        };
+    }
+    if instead(replica, sources, said, following).await? {
+        return Ok(Fit::Again);
+    }
+    // What mirrors said since the last record that was to be believed was not the run's; starting over may help.
+    let (window, trusting) = (said.window(), mirrors.trusting());
+    mirrors.contradict();
+    Err(match error {
+        NodeError::OutOfOrder { .. } if trusting => {
+            let theirs = said.record().model.clone();
+            NodeError::Diverged { window, ours: replica.hash.clone(), theirs }
+        }
+        error => error,
+    })
+}
+
+/// Puts the record on which `said` follows in the place of the last one that was applied, if that is another and can be had.
+async fn instead(
+    replica: &mut Replica,
     sources: &Sources,
     said: &Said,
     following: &Following<'_>,
 ) -> Result<bool, NodeError> {
-    let (mirrors, led) = (&following.mirrors, said.by == *sources.leader());
-    match replica.check(&said.record) {
-        Ok(()) if led => {
-            mirrors.confirm();
-            Ok(true)
-        }
-        Ok(()) => Ok(true),
-        Err(error) if led => {
-            // What mirrors said since the leader's last record was not the run's; starting over may help.
-            let (window, trusting) = (said.record.window, mirrors.trusting());
-            mirrors.contradict();
-            Err(match error {
-                NodeError::OutOfOrder { .. } if trusting => NodeError::Diverged {
-                    window,
-                    ours: replica.hash.clone(),
-                    theirs: said.record.model.clone(),
-                },
-                error => error,
-            })
-        }
-        Err(error) => {
-            tracing::warn!(hotkey = %said.by, %error, "a validator's record is not used");
-            mirrors.pass_over(&said.by, &said.record.model);
-            Ok(false)
-        }
+    let Some(last) = replica.last().cloned() else { return Ok(false) };
+    let Some(previous) = said.record().previous.as_ref().filter(|hash| **hash != last.hash) else {
+        return Ok(false);
+    };
+    // Without the last one it may fit as it is: then that window was null.
+    if replica.could_replace(said.record()) {
+        tracing::warn!(window = last.window, "the run goes on without this round: it is taken back");
+        return Ok(replica.go_back());
     }
+    let Some(other) = sources.record_with(last.window, previous).await else { return Ok(false) };
+    if !replica.could_replace(other.record()) {
+        return Ok(false);
+    }
+    let Round { said: other, payloads } = sources.round(other).await?;
+    if !replica.go_back() {
+        return Ok(false);
+    }
+    let (window, by) = (last.window, &other.record().by);
+    tracing::warn!(window, %by, "the run goes on from another round: it takes the place of the one that was applied");
+    take(replica, following, other, payloads)?;
+    Ok(true)
 }
 
 /// Takes the step of a round that fits, and tells of it.
 fn take(
     replica: &mut Replica,
     following: &Following<'_>,
-    Said { record, by }: Said,
+    Said { signed, from, said_s, .. }: Said,
     payloads: Vec<Payload>,
 ) -> Result<(), NodeError> {
-    let (window, peers) = (record.window, payloads.len());
+    let (window, peers) = (signed.record.window, payloads.len());
     let gradients: Vec<_> = payloads.iter().map(|payload| payload.gradient.clone()).collect();
-    tokio::task::block_in_place(|| replica.apply(&record, &gradients))?;
+    tokio::task::block_in_place(|| replica.apply(&signed, &gradients, Some(said_s)))?;
     following.here.forget(window);
-    tracing::info!(window, peers, model = &replica.hash[..12], "round applied");
+    match signed.record.null {
+        Some(null) => tracing::warn!(window, why = null.describe(), "this window is null"),
+        None => tracing::info!(window, peers, model = &replica.hash[..12], "round applied"),
+    }
     if let Some(applied) = following.applied {
-        let owned = record.accepted.iter().zip(payloads);
+        let owned = signed.record.accepted.iter().zip(payloads);
         let objects =
             owned.filter_map(|(accepted, payload)| Some((accepted.hotkey.clone(), payload.object?)));
         let objects = objects.collect();
-        applied(Applied { record, by, objects });
+        applied(Applied { signed, from, objects });
     }
     Ok(())
 }

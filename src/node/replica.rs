@@ -7,20 +7,50 @@ use crate::{
     codec::Rule,
     gradient::{Layout, PseudoGradient},
     manifest::Manifest,
-    model::{Lender, Lent, Llama, parameter_shapes},
-    round::{CheckpointRecord, RoundRecord, SyncRecord},
+    model::{Lender, Lent, Llama, Snapshot, parameter_shapes},
+    round::{CheckpointRecord, RoundRecord, SignedRound, SyncRecord},
+    succession::Passed,
     wallet::AccountId,
     window::Window,
 };
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 use tch::Device;
 
+/// A record that was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Last {
+    /// Its window.
+    pub window: Window,
+    /// Its hash.
+    pub hash: String,
+    /// Whom it named.
+    pub named: BTreeSet<AccountId>,
+    /// Who had missed a turn by then.
+    pub passed: Passed,
+    /// Null windows in a row up to its own, which is one of them if the record says so.
+    pub nulls: u64,
+    /// When it was published, by the store's date in seconds, if that is known.
+    pub said_s: Option<u64>,
+}
+
+/// The state before the last record.
+#[derive(Debug)]
+struct Before {
+    weights: Option<Snapshot>,
+    window: Window,
+    recorded: Window,
+    round: u64,
+    hash: String,
+    members: BTreeSet<AccountId>,
+    last: Option<Last>,
+}
+
 /// A model that moves in lock-step with the run.
 #[derive(Debug)]
 pub struct Replica {
     /// The model.
     pub model: Llama,
-    /// The last window whose round was applied.
+    /// The last window that was applied, with its record or as a null one.
     pub window: Window,
     /// Steps taken.
     pub round: u64,
@@ -28,8 +58,13 @@ pub struct Replica {
     pub hash: String,
     /// Whose pseudo-gradients the last step was made of; empty before the first step of this process.
     pub members: BTreeSet<AccountId>,
-    /// The window of the last record that was applied, and whom it named.
-    taken: Option<(Window, BTreeSet<AccountId>)>,
+    /// The last record that was applied; none before the first one of this process.
+    last: Option<Last>,
+    /// The window of the last record or checkpoint; the windows after it, up to [`Self::window`], had none.
+    recorded: Window,
+    /// What one step back needs; where [`Self::keep_a_step`] said so.
+    before: Option<Before>,
+    keeps_a_step: bool,
     /// The run's first window.
     start_window: Window,
     layout: Arc<Layout>,
@@ -49,8 +84,23 @@ impl Replica {
         let hash = hex::encode(model.hash());
         let window = start_window.saturating_sub(1);
         let (members, manifest) = (BTreeSet::new(), manifest.clone());
-        let (layout, lender, taken) = (Arc::new(layout), Lender::default(), None);
-        Ok(Self { model, window, round: 0, hash, members, taken, start_window, layout, lender, manifest })
+        let (layout, lender) = (Arc::new(layout), Lender::default());
+        let (last, before, keeps_a_step) = (None, None, false);
+        Ok(Self {
+            model,
+            window,
+            round: 0,
+            hash,
+            members,
+            last,
+            recorded: window,
+            before,
+            keeps_a_step,
+            start_window,
+            layout,
+            lender,
+            manifest,
+        })
     }
 
     /// How this model's pseudo-gradients are laid out.
@@ -112,8 +162,7 @@ impl Replica {
         record: &CheckpointRecord,
     ) -> Result<(), CheckpointError> {
         self.take_back();
-        self.members.clear();
-        self.taken = None;
+        self.forget();
         let window = record.window;
         let read = form.read_into(folder, &mut self.model).map_err(CheckpointError::from);
         let read = read.and_then(|()| match hex::encode(self.model.hash()) {
@@ -121,7 +170,10 @@ impl Replica {
             _ => Err(CheckpointError::OtherModel { window }),
         });
         match read {
-            Ok(()) => (self.window, self.round, self.hash) = (window, record.round, record.model.clone()),
+            Ok(()) => {
+                (self.window, self.recorded) = (window, window);
+                (self.round, self.hash) = (record.round, record.model.clone());
+            }
             Err(_) => self.reset(),
         }
         read
@@ -133,14 +185,33 @@ impl Replica {
         let device = self.model.device();
         self.model.take(&Llama::new(&self.manifest.model, self.manifest.seed, device));
         (self.window, self.round) = (self.start_window.saturating_sub(1), 0);
+        self.recorded = self.window;
         self.hash = hex::encode(self.model.hash());
-        self.members.clear();
-        self.taken = None;
+        self.forget();
     }
 
-    /// Checks that a record is the one that comes next for this model.
+    /// Nothing is known of records before.
+    fn forget(&mut self) {
+        self.members.clear();
+        (self.last, self.before) = (None, None);
+    }
+
+    /// Whether to keep, from the next step on, what one step back needs: the weights before it, once more in memory. Only where more
+    /// than one validator can decide a window is there ever a reason to go back.
+    pub fn keep_a_step(&mut self, keep: bool) {
+        self.keeps_a_step = keep;
+        if !keep {
+            self.before = None;
+        }
+    }
+
+    /// Checks that a record is one that comes next for this model. Windows between the last one and its own are null then.
+    ///
+    /// # Errors
+    /// [`NodeError::OutOfOrder`] for a window that was applied already, or another count of steps; [`NodeError::Diverged`] for another
+    /// model.
     pub fn check(&self, record: &RoundRecord) -> Result<(), NodeError> {
-        if record.window != self.window + 1 || record.round != self.round {
+        if record.window <= self.window || record.round != self.round {
             return Err(NodeError::OutOfOrder { window: record.window });
         }
         if record.model != self.hash {
@@ -153,11 +224,32 @@ impl Replica {
         Ok(())
     }
 
-    /// Takes the step of a record with its pseudo-gradients, in the record's order.
-    pub fn apply(&mut self, record: &RoundRecord, payloads: &[Arc<PseudoGradient>]) -> Result<(), NodeError> {
+    /// Takes the step of a record with its pseudo-gradients, in the record's order. `said_s` is when it was published, if that is
+    /// known.
+    ///
+    /// # Errors
+    /// Those of [`Self::check`] and of aggregating; then no step was taken.
+    pub fn apply(
+        &mut self,
+        signed: &SignedRound,
+        payloads: &[Arc<PseudoGradient>],
+        said_s: Option<u64>,
+    ) -> Result<(), NodeError> {
+        let record = &signed.record;
         self.check(record)?;
         let named: BTreeSet<_> = record.accepted.iter().map(|accepted| accepted.hotkey.clone()).collect();
-        if !payloads.is_empty() {
+        let null = record.null.is_some();
+        let steps = !payloads.is_empty() && !null;
+        let before = self.keeps_a_step.then(|| Before {
+            weights: steps.then(|| self.model.snapshot()),
+            window: self.window,
+            recorded: self.recorded,
+            round: self.round,
+            hash: self.hash.clone(),
+            members: self.members.clone(),
+            last: self.last.clone(),
+        });
+        if steps {
             self.take_back();
             let tensors: Vec<_> = payloads.iter().map(|p| p.tensors.as_slice()).collect();
             let rule = self.manifest.outer.rule;
@@ -166,14 +258,79 @@ impl Replica {
             self.members = named.clone();
             self.hash = hex::encode(self.model.hash());
         }
-        self.window = record.window;
-        self.taken = Some((record.window, named));
+        let gap = record.window - self.recorded - 1;
+        let nulls = if null { self.nulls() + gap + 1 } else { 0 };
+        self.before = before;
+        (self.window, self.recorded) = (record.window, record.window);
+        let (window, hash, passed) = (record.window, signed.hash.clone(), record.passed.clone());
+        self.last = Some(Last { window, hash, named, passed, nulls, said_s });
         Ok(())
     }
 
-    /// Whom the record of a window named, if that window's was the last to be applied.
-    pub fn taken(&self, window: Window) -> Option<&BTreeSet<AccountId>> {
-        self.taken.as_ref().filter(|(last, _)| *last == window).map(|(_, named)| named)
+    /// Learns which record led to this model, where it came from a checkpoint.
+    pub fn recall(&mut self, signed: &SignedRound) {
+        let record = &signed.record;
+        if self.last.is_none() && record.window == self.window {
+            let named = record.accepted.iter().map(|accepted| accepted.hotkey.clone()).collect();
+            let (window, hash, passed) = (record.window, signed.hash.clone(), record.passed.clone());
+            let nulls = u64::from(record.null.is_some());
+            self.last = Some(Last { window, hash, named, passed, nulls, said_s: None });
+        }
+    }
+
+    /// Passes over windows up to this one, which nobody has decided: there is no step.
+    pub fn skip_to(&mut self, window: Window) {
+        self.window = self.window.max(window);
+    }
+
+    /// Windows at the end that were passed over without a record.
+    pub fn skipped(&self) -> u64 {
+        self.window - self.recorded
+    }
+
+    /// Null windows in a row at the end, with a record or without.
+    pub fn nulls_in_a_row(&self) -> u64 {
+        self.nulls() + self.skipped()
+    }
+
+    fn nulls(&self) -> u64 {
+        self.last.as_ref().map_or(0, |last| last.nulls)
+    }
+
+    /// Takes back that windows without a record were passed over: there may be one after all.
+    pub fn unskip(&mut self) {
+        self.window = self.recorded;
+    }
+
+    /// Whether a record could stand in the place of the last one that was applied.
+    pub fn could_replace(&self, record: &RoundRecord) -> bool {
+        self.before.as_ref().is_some_and(|before| {
+            record.window > before.window && (record.round, &record.model) == (before.round, &before.hash)
+        })
+    }
+
+    /// Takes back the last record, with the windows that were passed over since, bit for bit. Returns false where nothing is kept.
+    pub fn go_back(&mut self) -> bool {
+        let Some(before) = self.before.take() else { return false };
+        if let Some(weights) = &before.weights {
+            self.take_back();
+            self.model.restore(weights);
+        }
+        let Before { window, recorded, round, hash, members, last, .. } = before;
+        (self.window, self.recorded) = (window, recorded);
+        (self.round, self.hash) = (round, hash);
+        (self.members, self.last) = (members, last);
+        true
+    }
+
+    /// The last record that was applied.
+    pub fn last(&self) -> Option<&Last> {
+        self.last.as_ref()
+    }
+
+    /// The record of a window, if it was the last to be applied.
+    pub fn taken(&self, window: Window) -> Option<&Last> {
+        self.last.as_ref().filter(|last| last.window == window)
     }
 
     /// What the node publishes of its state.

@@ -1,8 +1,8 @@
 //! Where the objects of rounds come from: the leader, the peers, and every validator that keeps copies.
 
 use super::{
-    Directory, Identity, Leader, NodeError, Prefetched, Replica,
-    follow::{Following, document},
+    Directory, Identity, Leader, NodeError, Prefetched, Replica, Turns,
+    follow::{Following, signed_round},
     mirrors::Mirrors,
     prefetch::Payload,
 };
@@ -12,7 +12,8 @@ use crate::{
         keys::{Key, RunKeys},
     },
     gradient::{self, Expected, GradientError, Layout, PseudoGradient},
-    round::{Accepted, RoundRecord},
+    round::{Accepted, RoundRecord, SignedRound},
+    succession,
     wallet::{AccountId, verify},
     window::{NetUid, Window},
 };
@@ -20,10 +21,7 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 use tokio::sync::Semaphore;
 
@@ -36,11 +34,37 @@ const KEYS_LISTED: usize = 300;
 /// A bucket with its owner.
 pub(super) type Bucket = (AccountId, Arc<dyn Store>);
 
-/// A record, and who signed it.
-#[derive(Debug)]
+/// A record, and where it was read.
+#[derive(Debug, Clone)]
 pub(super) struct Said {
-    pub record: RoundRecord,
-    pub by: AccountId,
+    pub signed: SignedRound,
+    /// Whose bucket it was in.
+    pub from: AccountId,
+    /// The store's date, in seconds.
+    pub said_s: u64,
+    /// Whether it is to be believed: it was published in its author's turn, or is in the leader's bucket.
+    pub decides: bool,
+}
+
+impl Said {
+    pub fn record(&self) -> &RoundRecord {
+        &self.signed.record
+    }
+
+    pub fn window(&self) -> Window {
+        self.signed.record.window
+    }
+}
+
+/// What there is about a window that is not settled yet.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// This counts.
+    Said(Box<Said>),
+    /// Nobody has decided, and nobody can any more.
+    Null,
+    /// Whoever's turn it is has published nothing yet.
+    Waiting,
 }
 
 /// A round, ready to be applied.
@@ -61,8 +85,9 @@ pub(super) struct Sources {
     /// Pseudo-gradients that a record may name.
     most_accepted: usize,
     leader: Bucket,
-    /// A window of which the leader is known to have a record; 0 before one is known.
-    led: AtomicU64,
+    me: AccountId,
+    /// Who has a UID.
+    registered: BTreeSet<AccountId>,
     mirrors: Mirrors,
     /// The run's other validators, the highest stake first.
     validators: Vec<Bucket>,
@@ -86,9 +111,10 @@ impl Sources {
         replica: &Replica,
         following: &Following<'_>,
     ) -> Result<Self, NodeError> {
-        let Leader { hotkey, .. } = directory.led(identity.netuid)?;
-        let store = directory.store(hotkey).ok_or(NodeError::NoLeader(identity.netuid))?;
         let run = identity.manifest.hash();
+        let Leader { hotkey, .. } = directory.leader(&run)?;
+        let store = directory.store(hotkey).ok_or(NodeError::NoLeader(identity.netuid))?;
+        let registered = directory.metagraph.neurons.iter().map(|neuron| neuron.hotkey.clone());
         let validators = directory.validators(&run).into_iter().filter(|(other, _)| other != hotkey);
         Ok(Self {
             run,
@@ -97,7 +123,8 @@ impl Sources {
             layout: replica.shared_layout(),
             most_accepted: identity.manifest.parsed.gauntlet.top_g,
             leader: (hotkey.clone(), store.clone()),
-            led: AtomicU64::new(0),
+            me: identity.account(),
+            registered: registered.collect(),
             mirrors: following.mirrors.clone(),
             validators: validators.collect(),
             peers: directory.buckets(),
@@ -114,27 +141,17 @@ impl Sources {
         values.sum::<usize>().saturating_mul(self.most_accepted)
     }
 
-    /// Who leads.
-    pub fn leader(&self) -> &AccountId {
-        &self.leader.0
-    }
-
-    /// The record of a window: the leader's, or of a window before it led, that of another validator. None while the leader has
-    /// yet to say something; `newest` is a window of which that may be so.
+    /// The record of a window that is settled: as the leader has it, else as another validator of the run does.
     ///
     /// # Errors
-    /// A record of the leader for another run or window, or that names more than a round can have.
-    pub async fn record(&self, window: Window, newest: bool) -> Result<Option<Said>, NodeError> {
-        if let Some(record) = self.record_of(window, &self.leader).await? {
-            self.led.fetch_max(window, Ordering::Relaxed);
-            return Ok(Some(Said { record, by: self.leader.0.clone() }));
-        }
-        if newest || !self.led_after(window).await? {
-            return Ok(None);
+    /// The leader's bucket cannot be asked, or what it has is no record of this window.
+    pub async fn record(&self, window: Window) -> Result<Option<Said>, NodeError> {
+        if let Some(said) = self.record_in(window, &self.leader).await? {
+            return Ok(Some(Said { decides: true, ..said }));
         }
         for mirror in self.mirrors.order(&self.validators) {
-            match self.record_of(window, mirror).await {
-                Ok(Some(record)) => return Ok(Some(Said { record, by: mirror.0.clone() })),
+            match self.record_in(window, mirror).await {
+                Ok(Some(said)) => return Ok(Some(said)),
                 Ok(None) => {}
                 Err(error) => tracing::debug!(window, hotkey = %mirror.0, %error, "no usable record"),
             }
@@ -142,39 +159,116 @@ impl Sources {
         Ok(None)
     }
 
-    /// What a validator says of a window, as far as it is that run's and window's.
-    async fn record_of(
-        &self,
-        window: Window,
-        (hotkey, store): &Bucket,
-    ) -> Result<Option<RoundRecord>, NodeError> {
-        let record: Option<RoundRecord> = document(store.as_ref(), &self.keys.round(window), hotkey).await?;
-        record.map(|record| self.sound(window, record)).transpose()
+    /// Another record of a window than the one that was applied: the one with this hash, from whoever has it.
+    pub async fn record_with(&self, window: Window, hash: &str) -> Option<Said> {
+        for bucket in std::iter::once(&self.leader).chain(&self.validators) {
+            if let Ok(Some(said)) = self.record_in(window, bucket).await
+                && said.signed.hash == hash
+            {
+                return Some(Said { decides: true, ..said });
+            }
+        }
+        None
     }
 
-    /// Whether the leader has a record of a later window. Before that nobody else's is taken: it may be about to decide.
-    async fn led_after(&self, window: Window) -> Result<bool, NodeError> {
-        if self.led.load(Ordering::Relaxed) > window {
-            return Ok(true);
+    /// The first window after `window` of which there is a record: in the leader's bucket, or where that has none in another's.
+    ///
+    /// # Errors
+    /// The leader's bucket cannot be asked.
+    pub async fn later(&self, window: Window) -> Result<Option<Window>, NodeError> {
+        if let Some(later) = self.later_in(window, &self.leader.1).await? {
+            return Ok(Some(later));
         }
+        let mut first = None;
+        for (hotkey, store) in &self.validators {
+            match self.later_in(window, store).await {
+                Ok(later) => first = first.into_iter().chain(later).min(),
+                Err(error) => tracing::debug!(%hotkey, %error, "no list of records"),
+            }
+        }
+        Ok(first)
+    }
+
+    async fn later_in(&self, window: Window, store: &Arc<dyn Store>) -> Result<Option<Window>, NodeError> {
         let after = self.keys.before("round", window + 1);
-        let keys = self.leader.1.list_after(&self.keys.prefix("round"), &after, KEYS_LISTED).await?;
-        let led = keys.iter().filter_map(|key| match self.keys.parse(key) {
+        let keys = store.list_after(&self.keys.prefix("round"), &after, KEYS_LISTED).await?;
+        Ok(keys.iter().find_map(|key| match self.keys.parse(key) {
             Some(Key::Round { window }) => Some(window),
             _ => None,
-        });
-        let led = led.max();
-        self.led.fetch_max(led.unwrap_or(0), Ordering::Relaxed);
-        Ok(led.is_some())
+        }))
+    }
+
+    /// What is decided of a window whose turns are not over, or only just: the record of the lowest rank that was published in its
+    /// author's turn. Nobody's counts before the turns of all before it are over.
+    ///
+    /// # Errors
+    /// This node's own bucket cannot be asked: it does not know what it has said.
+    pub async fn decide(&self, turns: &Turns) -> Result<Decision, NodeError> {
+        let window = turns.window;
+        for turn in &turns.turns {
+            let counts = |said: &Said| {
+                said.record().by == turn.hotkey
+                    && succession::in_time(said.said_s, turn.end_ms)
+                    && self.names_neurons(said.record())
+            };
+            let own = (turn.hotkey.clone(), turn.store.clone());
+            let mut asked = vec![self.record_in(window, &own).await];
+            if asked[0].is_err() {
+                if turn.hotkey == self.me {
+                    return asked.remove(0).map(|_| Decision::Waiting);
+                }
+                // It may be away for this node alone: who has seen its record in time passes it on.
+                for other in turns.turns.iter().filter(|other| other.hotkey != turn.hotkey) {
+                    asked.push(self.record_in(window, &(other.hotkey.clone(), other.store.clone())).await);
+                }
+            }
+            let found = asked.into_iter().filter_map(|asked| match asked {
+                Ok(said) => said,
+                Err(error) => {
+                    tracing::debug!(window, hotkey = %turn.hotkey, %error, "no record can be read");
+                    None
+                }
+            });
+            if let Some(said) = found.into_iter().find(counts) {
+                return Ok(Decision::Said(Box::new(Said { decides: true, ..said })));
+            }
+            if !turn.is_over(turns.now_ms) {
+                return Ok(Decision::Waiting);
+            }
+        }
+        Ok(if turns.are_over() { Decision::Null } else { Decision::Waiting })
+    }
+
+    /// Whether everybody whom a record names has a UID.
+    fn names_neurons(&self, record: &RoundRecord) -> bool {
+        let stranger = record.accepted.iter().find(|accepted| !self.registered.contains(&accepted.hotkey));
+        if let Some(stranger) = stranger {
+            let (window, hotkey) = (record.window, &stranger.hotkey);
+            tracing::warn!(window, by = %record.by, %hotkey, "a record is not used: it names a hotkey without a UID");
+        }
+        stranger.is_none()
+    }
+
+    /// What a bucket has of a window, as far as it is that run's and window's.
+    async fn record_in(&self, window: Window, (hotkey, store): &Bucket) -> Result<Option<Said>, NodeError> {
+        let Some((signed, said_s)) = signed_round(store.as_ref(), &self.keys.round(window)).await? else {
+            return Ok(None);
+        };
+        self.sound(window, &signed.record)?;
+        Ok(Some(Said { signed, from: hotkey.clone(), said_s, decides: false }))
     }
 
     /// A validator may serve several runs and subnets from one bucket; its signature alone is not enough.
-    fn sound(&self, window: Window, record: RoundRecord) -> Result<RoundRecord, NodeError> {
+    fn sound(&self, window: Window, record: &RoundRecord) -> Result<(), NodeError> {
         if record.run != hex::encode(self.run) || record.netuid != self.netuid || record.window != window {
             return Err(NodeError::OutOfOrder { window });
         }
         let (count, limit) = (record.accepted.len(), self.most_accepted);
-        if count > limit { Err(NodeError::TooManyAccepted { window, count, limit }) } else { Ok(record) }
+        if count > limit || (record.null.is_some() && count > 0) {
+            return Err(NodeError::TooManyAccepted { window, count, limit });
+        }
+        let distinct: BTreeSet<_> = record.accepted.iter().map(|accepted| &accepted.hotkey).collect();
+        if distinct.len() < count { Err(NodeError::NamedTwice { window }) } else { Ok(()) }
     }
 
     /// Fetches the pseudo-gradients of a record.
@@ -182,7 +276,7 @@ impl Sources {
     /// # Errors
     /// [`NodeError::Missing`] where nobody has one of them.
     pub async fn round(&self, said: Said) -> Result<Round, NodeError> {
-        let window = said.record.window;
+        let window = said.window();
         let payload = |accepted| async move {
             if let Some(payload) = self.here.get(accepted) {
                 return Ok(payload);
@@ -193,12 +287,12 @@ impl Sources {
             self.here.keep(payload.clone());
             Ok::<_, NodeError>(payload)
         };
-        match try_join_all(said.record.accepted.iter().map(payload)).await {
+        match try_join_all(said.record().accepted.iter().map(payload)).await {
             Ok(payloads) => Ok(Round { said, payloads }),
             Err(error) => {
                 // It may be that there never was such an object.
-                if said.by != self.leader.0 {
-                    self.mirrors.demote(&said.by);
+                if !said.decides {
+                    self.mirrors.demote(&said.from);
                 }
                 Err(error)
             }

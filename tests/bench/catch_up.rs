@@ -24,7 +24,7 @@ use templar::{
     gradient::{self, Expected, Header, PseudoGradient},
     manifest::ManifestFile,
     node::{self, BucketCache, Directory, FollowOutcome, Identity, Replica},
-    round::{Accepted, RoundRecord},
+    round::{Accepted, RoundRecord, SignedRound},
     wallet::{Keypair, verify},
 };
 
@@ -115,10 +115,22 @@ async fn main() {
             payloads.push(Arc::new(payload));
         }
         let (round, model) = (leader.round, leader.hash.clone());
-        let record = RoundRecord { run: identity.run(), netuid: 3, window, round, model, accepted };
-        node::publish_document(&identity, &objects.round(window), &record).await.unwrap();
+        let record = RoundRecord {
+            run: identity.run(),
+            netuid: 3,
+            by: identity.account(),
+            previous: leader.last().map(|last| last.hash.clone()),
+            passed: Default::default(),
+            null: None,
+            window,
+            round,
+            model,
+            accepted,
+        };
+        let signed = SignedRound::sign(record, &identity.hotkey).unwrap();
+        identity.bucket.put(&objects.round(window), signed.bytes.clone()).await.unwrap();
         let started = Instant::now();
-        leader.apply(&record, &payloads).unwrap();
+        leader.apply(&signed, &payloads, None).unwrap();
         step += started.elapsed();
     }
 

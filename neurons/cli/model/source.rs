@@ -263,12 +263,12 @@ impl Followed {
     pub async fn open(at: &BucketArgs, tokenizer: Option<PathBuf>) -> Result<Self, Failure> {
         let tokenizer = fetched_tokenizer(tokenizer.as_deref()).await?;
         let subnet = at.open().await?;
-        let manifest = node::fetch_manifest(&subnet.directory, subnet.netuid).await?;
+        let manifest = node::fetch_manifest(&subnet.directory).await?;
         let manifest = manifest.ok_or_else(|| {
             Failure::new(Exit::Data, "the leader has not published the run's manifest")
                 .hint("wait until it has; a run begins with it")
         })?;
-        let start = node::fetch_start_of(&subnet.directory, subnet.netuid, &manifest).await?;
+        let start = node::fetch_start(&subnet.directory, &manifest).await?;
         Ok(Self { subnet, manifest, start, tokenizer, taken: None })
     }
 
@@ -318,9 +318,8 @@ impl Followed {
     /// Pseudo-gradients that a model of the run is made of.
     async fn accepted(&self, origin: &Origin) -> Result<Option<u64>, Failure> {
         let (Some(start), Some(checkpoint)) = (&origin.start, &origin.checkpoint) else { return Ok(None) };
-        let Subnet { netuid, directory, .. } = &self.subnet;
-        let count =
-            node::count_accepted(directory, *netuid, &self.manifest, start, checkpoint.window).await?;
+        let directory = &self.subnet.directory;
+        let count = node::count_accepted(directory, &self.manifest, start, checkpoint.window).await?;
         Ok(Some(count))
     }
 

@@ -105,7 +105,13 @@ impl Subnet {
                 Failure::new(Exit::Usage, format!("there is no UID {uid} on subnet {netuid}"))
                     .hint(format!("`templar metagraph --netuid {netuid}` lists them"))
             }),
-            None => self.directory.leader().ok_or_else(|| node::NodeError::NoLeader(netuid).into()),
+            None => {
+                let leader = self.directory.any_leader()?.hotkey;
+                self.directory
+                    .metagraph
+                    .neuron(leader)
+                    .ok_or_else(|| node::NodeError::NoLeader(netuid).into())
+            }
         }
     }
 
@@ -144,7 +150,7 @@ impl SourceArgs {
         }
         let subnet = self.at.open().await?;
         let scores = subnet.scores(subnet.validator(self.validator)?)?;
-        let manifest = match node::fetch_manifest(&subnet.directory, subnet.netuid).await {
+        let manifest = match node::fetch_manifest(&subnet.directory).await {
             Ok(manifest) => manifest.map(Box::new),
             Err(error) => {
                 tracing::debug!(%error, "the run's rules are not at hand");

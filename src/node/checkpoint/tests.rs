@@ -89,8 +89,18 @@ impl Subnet {
     /// The leader's record of the window after a model.
     async fn round_after(&self, replica: &Replica) {
         let (window, round, model) = (replica.window + 1, replica.round, replica.hash.clone());
-        let record =
-            RoundRecord { run: self.identity.run(), netuid: 3, window, round, model, accepted: vec![] };
+        let record = RoundRecord {
+            run: self.identity.run(),
+            netuid: 3,
+            by: self.keys[0].account(),
+            previous: None,
+            passed: Default::default(),
+            null: None,
+            window,
+            round,
+            model,
+            accepted: vec![],
+        };
         let signed = sign(&record, &self.keys[0]).unwrap();
         self.buckets[0].put(&self.identity.keys().round(window), signed.into()).await.unwrap();
     }

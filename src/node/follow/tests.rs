@@ -4,7 +4,9 @@ use crate::{
     chain::{Chain, MemoryChain},
     codec::SparseTensor,
     gradient::{self, Header, PseudoGradient},
-    round::Accepted,
+    node::{Turn, publish_start},
+    round::{Accepted, Null, RoundRecord},
+    succession::Passed,
     wallet::Keypair,
     window::Uid,
 };
@@ -14,7 +16,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 use tch::Device;
@@ -31,8 +33,10 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn new(name: &str) -> Arc<Self> {
-        let memory = MemoryStore::new(name, crate::bucket::system_clock());
+    /// `time_ms` is the store's clock.
+    fn new(name: &str, time_ms: &Arc<AtomicU64>) -> Arc<Self> {
+        let clock = time_ms.clone();
+        let memory = MemoryStore::new(name, Arc::new(move || clock.load(Ordering::SeqCst)));
         Arc::new(Self { memory, reads: Mutex::default(), away: AtomicBool::new(false) })
     }
 
@@ -68,7 +72,7 @@ impl Store for Bucket {
     }
 }
 
-/// A run that is over: three validators, two peers, and a record with its objects for each window but an empty one.
+/// A run so far: three validators, two peers, and a record with its objects for each window but an empty one.
 struct Run {
     identity: Identity,
     directory: Directory,
@@ -76,6 +80,8 @@ struct Run {
     validators: [Keypair; 3],
     peers: [Keypair; 2],
     buckets: BTreeMap<AccountId, Arc<Bucket>>,
+    /// The clock of every store.
+    time_ms: Arc<AtomicU64>,
     /// The model after the run's last window.
     last: Replica,
 }
@@ -98,23 +104,81 @@ impl Run {
         let named = |name: &str| Keypair::from_uri(name).unwrap();
         let validators = [named("//Leader"), named("//Second"), named("//Third")];
         let peers = [named("//Peer0"), named("//Peer1")];
-        let mut buckets = BTreeMap::new();
+        let (mut buckets, time_ms) = (BTreeMap::new(), Arc::new(AtomicU64::new(1_000_000)));
         for (rank, key) in validators.iter().chain(&peers).enumerate() {
             chain.register(&key.account(), [1000, 900, 800, 0, 0][rank], rank < 3);
-            buckets.insert(key.account(), Bucket::new("bucket"));
+            buckets.insert(key.account(), Bucket::new("bucket", &time_ms));
         }
         let stores =
             buckets.iter().map(|(hotkey, bucket)| (hotkey.clone(), bucket.clone() as Arc<dyn Store>));
         let directory = Directory::of(chain.metagraph(3, None).await.unwrap(), stores.collect())
             .with_run(run, &validators.each_ref().map(Keypair::account));
         let last = Replica::initial(&manifest.parsed, FIRST, Device::Cpu).unwrap();
-        let (hotkey, bucket) = (named("//Newcomer"), Bucket::new("newcomer") as Arc<dyn Store>);
+        let (hotkey, bucket) = (named("//Newcomer"), Bucket::new("newcomer", &time_ms) as Arc<dyn Store>);
         let identity = Identity { chain: Arc::new(chain.clone()), netuid: 3, hotkey, manifest, bucket };
-        let mut run = Self { identity, directory, chain, validators, peers, buckets, last };
+        let mut run = Self { identity, directory, chain, validators, peers, buckets, time_ms, last };
         for window in FIRST..FIRST + WINDOWS {
             run.round(window).await;
         }
         run
+    }
+
+    /// What a validator would say of a window on a model.
+    fn decide(
+        &self,
+        validator: usize,
+        model: &Replica,
+        window: Window,
+        accepted: Vec<Accepted>,
+    ) -> SignedRound {
+        let record = RoundRecord {
+            run: self.identity.run(),
+            netuid: 3,
+            by: self.validators[validator].account(),
+            previous: model.last().map(|last| last.hash.clone()),
+            passed: Passed::default(),
+            null: None,
+            window,
+            round: model.round,
+            model: model.hash.clone(),
+            accepted,
+        };
+        SignedRound::sign(record, &self.validators[validator]).unwrap()
+    }
+
+    /// The objects of some peers in every bucket where they belong, and what a record says of them.
+    async fn deliver(&self, peers: usize, window: Window) -> (Vec<Accepted>, Vec<Arc<PseudoGradient>>) {
+        let keys = self.identity.keys();
+        let (mut accepted, mut payloads) = (Vec::new(), Vec::new());
+        for peer in 0..peers {
+            let (object, payload) = self.object(peer, window);
+            let (object, hotkey) = (Bytes::from(object), self.peers[peer].account());
+            self.bucket(&self.peers[peer]).put(&keys.gradient(window), object.clone()).await.unwrap();
+            for validator in &self.validators {
+                let copy = keys.round_object(window, &hotkey);
+                self.bucket(validator).put(&copy, object.clone()).await.unwrap();
+            }
+            accepted.push(Accepted { uid: peer as Uid + 3, hotkey, digest: hex::encode(payload.digest) });
+            payloads.push(Arc::new(payload));
+        }
+        (accepted, payloads)
+    }
+
+    /// Puts a record into a validator's bucket.
+    async fn keep(&self, validator: usize, signed: &SignedRound) {
+        let place = self.identity.keys().round(signed.record.window);
+        self.bucket(&self.validators[validator]).put(&place, signed.bytes.clone()).await.unwrap();
+    }
+
+    /// The turns of a window: each ends so many seconds after the store's clock stood at 1,000 s; `now_s` of them have passed.
+    fn turns(&self, window: Window, ends_s: &[u64], now_s: u64) -> Turns {
+        let turns = self.validators.iter().zip(ends_s).map(|(key, end)| Turn {
+            hotkey: key.account(),
+            store: self.buckets[&key.account()].clone(),
+            last_block: 0,
+            end_ms: (now_s >= *end).then_some((1000 + end) * 1000),
+        });
+        Turns { window, turns: turns.collect(), now_ms: (1000 + now_s) * 1000 }
     }
 
     fn bucket(&self, key: &Keypair) -> &Bucket {
@@ -150,45 +214,37 @@ impl Run {
 
     /// Takes the step of a window, and publishes what a leader and the peers do.
     async fn round(&mut self, window: Window) {
-        let keys = self.identity.keys();
-        let (mut accepted, mut payloads) = (Vec::new(), Vec::new());
-        for peer in 0..if window == FIRST + 3 { 0 } else { self.peers.len() } {
-            let (object, payload) = self.object(peer, window);
-            let (object, hotkey) = (Bytes::from(object), self.peers[peer].account());
-            self.bucket(&self.peers[peer]).put(&keys.gradient(window), object.clone()).await.unwrap();
-            for validator in &self.validators {
-                let copy = keys.round_object(window, &hotkey);
-                self.bucket(validator).put(&copy, object.clone()).await.unwrap();
-            }
-            accepted.push(Accepted { uid: peer as Uid + 3, hotkey, digest: hex::encode(payload.digest) });
-            payloads.push(Arc::new(payload));
-        }
-        let (round, model, run) = (self.last.round, self.last.hash.clone(), self.identity.run());
-        let record = RoundRecord { run, netuid: 3, window, round, model, accepted };
-        let signed = round::sign(&record, &self.validators[0]).unwrap();
-        self.bucket(&self.validators[0]).put(&keys.round(window), signed.into()).await.unwrap();
-        self.last.apply(&record, &payloads).unwrap();
+        let peers = if window == FIRST + 3 { 0 } else { self.peers.len() };
+        let (accepted, payloads) = self.deliver(peers, window).await;
+        let signed = self.decide(0, &self.last, window, accepted);
+        self.keep(0, &signed).await;
+        self.last.apply(&signed, &payloads, None).unwrap();
     }
 
-    /// Makes the second validator lead: it has said nothing of the windows before `first`.
+    /// Makes the second validator lead: it has kept nothing of the windows before `first`.
     async fn replace_leader(&mut self, first: Window) {
         self.chain.change(1, |neuron| neuron.stake = 2000);
         self.directory.metagraph = self.chain.metagraph(3, None).await.unwrap();
         for window in first..FIRST + WINDOWS {
-            let record = self.record(0, window).await;
-            self.say(1, &record).await;
+            self.keep(1, &self.signed(0, window).await).await;
         }
     }
 
-    async fn record(&self, validator: usize, window: Window) -> RoundRecord {
+    async fn signed(&self, validator: usize, window: Window) -> SignedRound {
         let (key, place) = (&self.validators[validator], self.identity.keys().round(window));
-        round::open(&self.bucket(key).get(&place, 1 << 20).await.unwrap().bytes, &key.account()).unwrap()
+        SignedRound::open(self.bucket(key).get(&place, 1 << 20).await.unwrap().bytes).unwrap()
     }
 
-    async fn say(&self, validator: usize, record: &RoundRecord) {
-        let (key, place) = (&self.validators[validator], self.identity.keys().round(record.window));
-        let signed = round::sign(record, key).unwrap();
-        self.bucket(key).put(&place, signed.into()).await.unwrap();
+    async fn record(&self, validator: usize, window: Window) -> RoundRecord {
+        self.signed(validator, window).await.record
+    }
+
+    /// Lets a validator say this of a window.
+    async fn say(&self, validator: usize, record: &RoundRecord) -> SignedRound {
+        let key = &self.validators[validator];
+        let signed = SignedRound::sign(RoundRecord { by: key.account(), ..record.clone() }, key).unwrap();
+        self.keep(validator, &signed).await;
+        signed
     }
 
     fn newcomer(&self) -> Replica {
@@ -251,8 +307,8 @@ async fn what_is_damaged_or_gone_comes_from_the_next_who_has_it() {
     other.reads();
     let sources = Sources::new(&run.identity, &run.directory, &replica, &Following::default()).unwrap();
     for (window, asked) in [(FIRST, 1), (FIRST + 1, 0)] {
-        let record = sources.record(window, true).await.unwrap().unwrap().record;
-        sources.payload(window, &record.accepted[1]).await.unwrap();
+        let said = sources.record(window).await.unwrap().unwrap();
+        sources.payload(window, &said.record().accepted[1]).await.unwrap();
         assert_eq!(other.reads().len(), asked);
     }
 
@@ -284,14 +340,14 @@ async fn a_record_that_names_too_many_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn windows_before_the_leader_led_come_from_another_validator() {
     let mut run = Run::new().await;
-    let (keys, last) = (run.identity.keys(), FIRST + WINDOWS - 1);
+    let last = FIRST + WINDOWS - 1;
     run.replace_leader(FIRST + 5).await;
     let [before, leader, third] = run.validators.each_ref().map(|key| run.bucket(key));
     [before, leader, third].iter().for_each(|bucket| drop(bucket.reads()));
     let heard = Mutex::new(Vec::new());
     let hear = |applied: Applied| {
-        let (record, by) = (applied.record, applied.by);
-        heard.lock().unwrap().push((record.window, by, record.accepted.len(), applied.objects.len()));
+        let (record, from) = (applied.signed.record, applied.from);
+        heard.lock().unwrap().push((record.window, from, record.accepted.len(), applied.objects.len()));
     };
     let following = Following { applied: Some(&hear), ..Following::default() };
     let mut replica = run.newcomer();
@@ -307,13 +363,14 @@ async fn windows_before_the_leader_led_come_from_another_validator() {
     });
     assert_eq!(heard, expected.collect::<Vec<_>>());
 
-    // Of a window that the leader may be about to decide nobody else is asked, whatever there is.
+    // Of a window that is not settled nobody's record counts before the turn of those before it is over.
     before.reads();
-    for window in FIRST + 4..=last {
-        leader.delete(&keys.round(window)).await.unwrap();
-    }
     let mut replica = run.newcomer();
-    assert_eq!(run.follow(&mut replica, last).await.unwrap(), FollowOutcome::Waiting(FIRST));
+    let turns = run.turns(FIRST, &[10, 20], 9);
+    let turns = Turns { turns: turns.turns.into_iter().rev().collect(), ..turns };
+    let following = Following { turns: Some(turns), ..Following::default() };
+    let waiting = follow_with(&run.identity, &run.directory, &mut replica, &following, last).await;
+    assert_eq!(waiting.unwrap(), FollowOutcome::Waiting(FIRST));
     assert!(before.reads().is_empty());
 }
 
@@ -334,8 +391,8 @@ async fn a_mirror_that_lies_is_found_out_and_not_asked_again() {
         }
         let peers = 0..record.accepted.len();
         let payloads: Vec<_> = peers.map(|peer| Arc::new(run.object(peer, window).1)).collect();
-        lying.apply(&record, &payloads).unwrap();
-        run.say(2, &record).await;
+        let signed = run.say(2, &record).await;
+        lying.apply(&signed, &payloads, None).unwrap();
     }
     let following = Following::default();
     let mut replica = run.newcomer();
@@ -376,45 +433,194 @@ async fn a_mirror_that_lies_is_found_out_and_not_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_leader_takes_over_the_start_and_the_last_round() {
-    use crate::node::{fetch_start_elsewhere, publish_start};
-
+async fn the_start_is_that_of_any_validator_of_the_run() {
     let mut run = Run::new().await;
+    let schedule = run.identity.manifest.parsed.schedule();
+    run.chain.advance(schedule.first_block(FIRST + WINDOWS));
     run.replace_leader(FIRST + WINDOWS).await;
     run.identity.hotkey = run.validators[1].clone();
     run.identity.bucket = run.buckets[&run.validators[1].account()].clone();
-    let (keys, next) = (run.identity.keys(), FIRST + WINDOWS + 1);
+    let (keys, next) = (run.identity.keys(), FIRST + WINDOWS + 4);
     let start = |start_window| RunStart { run: run.identity.run(), netuid: 3, start_window };
-    let elsewhere = async || fetch_start_elsewhere(&run.identity, &run.directory, next).await;
-    assert_eq!(elsewhere().await.unwrap(), None, "nobody has begun");
+    let begun = async || fetch_start(&run.directory, &run.identity.manifest).await;
+    assert_eq!(begun().await.unwrap(), None, "nobody has begun");
     // Who speaks of a window that nobody can have begun in is passed over, whatever its stake.
     for (validator, window) in [(0, next + 1), (2, FIRST)] {
         let signed = round::sign(&start(window), &run.validators[validator]).unwrap();
         run.bucket(&run.validators[validator]).put(&keys.start(), signed.into()).await.unwrap();
     }
-    assert_eq!(elsewhere().await.unwrap(), Some(start(FIRST)));
+    assert_eq!(begun().await.unwrap(), Some(start(FIRST)));
     run.bucket(&run.validators[2]).away.store(true, Ordering::SeqCst);
-    assert!(elsewhere().await.unwrap_err().is_transient(), "it may have something to say");
+    assert!(begun().await.unwrap_err().is_transient(), "it may have something to say");
     publish_start(&run.identity, &start(FIRST)).await.unwrap();
-    assert_eq!(fetch_start(&run.identity, &run.directory).await.unwrap(), Some(start(FIRST)));
-    assert_eq!(
-        fetch_manifest(&run.directory, 3).await.unwrap().unwrap().hash(),
-        run.identity.manifest.hash()
-    );
+    assert_eq!(begun().await.unwrap(), Some(start(FIRST)));
+    assert_eq!(fetch_manifest(&run.directory).await.unwrap().unwrap().hash(), run.identity.manifest.hash());
+    // A validator that does not serve the run leads nobody in it, whatever its stake.
+    run.chain.register(&Keypair::from_uri("//Rich").unwrap().account(), 9000, true);
+    run.directory.metagraph = run.chain.metagraph(3, None).await.unwrap();
+    let leader = run.directory.leader(&run.identity.manifest.hash()).unwrap();
+    assert_eq!(*leader.hotkey, run.validators[1].account());
+    assert!(matches!(run.directory.leader(&[0; 32]), Err(NodeError::OtherRun { .. })));
+}
 
-    let mut replica = run.newcomer();
-    let before = run.validators[0].account();
-    let said = async |window| fetch_round_of(&run.identity, &run.directory, &before, window).await.unwrap();
-    let (first, second) = (said(FIRST).await.unwrap(), said(FIRST + 1).await.unwrap());
-    assert!(said(FIRST + WINDOWS).await.is_none());
-    let following = Following::default();
-    let take = async |replica: &mut Replica, record: &RoundRecord| {
-        take_round(&run.identity, &run.directory, replica, &following, &before, record.clone()).await
-    };
-    assert!(matches!(take(&mut replica, &second).await, Err(NodeError::OutOfOrder { .. })));
-    take(&mut replica, &first).await.unwrap();
-    assert_eq!((replica.window, &replica.hash), (FIRST, &second.model));
-    let named = replica.taken(FIRST).unwrap().iter().cloned().collect::<Vec<_>>();
-    assert_eq!(named.len(), first.accepted.len());
-    assert!(replica.taken(FIRST + 1).is_none());
+/// A node that follows a window that is not settled.
+struct Live {
+    replica: Replica,
+    mirrors: Mirrors,
+}
+
+impl Live {
+    async fn new(run: &Run) -> Self {
+        let (mut replica, mirrors) = (run.newcomer(), Mirrors::default());
+        replica.keep_a_step(true);
+        let reached = run.follow(&mut replica, FIRST + WINDOWS - 1).await.unwrap();
+        assert_eq!(reached, FollowOutcome::Reached);
+        Self { replica, mirrors }
+    }
+
+    async fn follow(&mut self, run: &Run, turns: Turns, target: Window) -> Result<FollowOutcome, NodeError> {
+        let mirrors = self.mirrors.clone();
+        let following = Following { turns: Some(turns), mirrors, ..Following::default() };
+        follow_with(&run.identity, &run.directory, &mut self.replica, &following, target).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_in_line_decides_when_the_turn_of_the_first_is_over() {
+    let run = Run::new().await;
+    let window = FIRST + WINDOWS;
+    let mut node = Live::new(&run).await;
+    let at = |now_s| run.turns(window, &[10, 20], now_s);
+    let (accepted, _) = run.deliver(2, window).await;
+    let [leader, second] = [0, 1].map(|n| run.validators[n].account());
+    assert!(at(5).may_decide(&leader) && !at(5).may_decide(&second));
+    assert!(!at(10).may_decide(&second), "a record of this second would be in time still");
+    assert!(at(11).may_decide(&second) && !at(11).may_decide(&leader));
+    assert!(!at(21).may_decide(&second) && at(21).are_over());
+
+    assert_eq!(node.follow(&run, at(5), window).await.unwrap(), FollowOutcome::Waiting(window));
+    // The second says too early what it may say later: nobody takes it before.
+    run.time_ms.store(1_008_000, Ordering::SeqCst);
+    run.keep(1, &run.decide(1, &node.replica, window, accepted.clone())).await;
+    assert_eq!(node.follow(&run, at(10), window).await.unwrap(), FollowOutcome::Waiting(window));
+    // The first says it too late.
+    run.time_ms.store(1_011_000, Ordering::SeqCst);
+    run.keep(0, &run.decide(0, &node.replica, window, vec![])).await;
+    assert_eq!(node.follow(&run, at(12), window).await.unwrap(), FollowOutcome::Reached);
+    let last = node.replica.taken(window).unwrap();
+    assert_eq!((last.named.len(), last.said_s), (2, Some(1008)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_names_strangers_or_a_peer_twice_has_said_nothing() {
+    let run = Run::new().await;
+    let window = FIRST + WINDOWS;
+    let mut node = Live::new(&run).await;
+    let (accepted, _) = run.deliver(2, window).await;
+    let stranger = Accepted { hotkey: AccountId::new([9; 32]), ..accepted[0].clone() };
+    let twice = vec![accepted[0].clone(), accepted[0].clone()];
+    for named in [vec![stranger], twice, vec![accepted[0].clone(); 16]] {
+        run.keep(0, &run.decide(0, &node.replica, window, named)).await;
+        let outcome = node.follow(&run, run.turns(window, &[10, 20], 5), window).await.unwrap();
+        assert_eq!(outcome, FollowOutcome::Waiting(window));
+    }
+    run.keep(1, &run.decide(1, &node.replica, window, accepted)).await;
+    let outcome = node.follow(&run, run.turns(window, &[10, 20], 15), window).await.unwrap();
+    assert_eq!(outcome, FollowOutcome::Reached);
+    // Nor does a record count that says that its window is null and names somebody.
+    let (null, next) = (Some(Null::Outage), window + 1);
+    let record = RoundRecord { null, window: next, ..run.record(1, window).await };
+    run.say(0, &record).await;
+    let outcome = node.follow(&run, run.turns(next, &[10], 5), next).await.unwrap();
+    assert_eq!(outcome, FollowOutcome::Waiting(next));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_was_out_of_reach_takes_the_place_of_another() {
+    let run = Run::new().await;
+    let window = FIRST + WINDOWS;
+    let (mut one, mut other) = (Live::new(&run).await, Live::new(&run).await);
+    let (accepted, payloads) = run.deliver(2, window).await;
+    // The first has spoken in time, but its bucket is away for one of two nodes, and the second has seen nothing of it.
+    let first = run.decide(0, &one.replica, window, accepted[..1].to_vec());
+    run.keep(0, &first).await;
+    assert_eq!(
+        one.follow(&run, run.turns(window, &[10, 20], 5), window).await.unwrap(),
+        FollowOutcome::Reached
+    );
+    run.bucket(&run.validators[0]).away.store(true, Ordering::SeqCst);
+    run.keep(1, &run.decide(1, &other.replica, window, accepted.clone())).await;
+    let before = other.replica.hash.clone();
+    assert_eq!(
+        other.follow(&run, run.turns(window, &[10, 20], 15), window).await.unwrap(),
+        FollowOutcome::Reached
+    );
+    assert_ne!(one.replica.hash, other.replica.hash);
+    run.bucket(&run.validators[0]).away.store(false, Ordering::SeqCst);
+    // The run goes on from what the first has said.
+    let (next, _) = run.deliver(1, window + 1).await;
+    run.keep(0, &run.decide(0, &one.replica, window + 1, next)).await;
+    for node in [&mut one, &mut other] {
+        let turns = run.turns(window + 1, &[10, 20], 5);
+        assert_eq!(node.follow(&run, turns, window + 1).await.unwrap(), FollowOutcome::Reached);
+    }
+    assert_eq!(one.replica.hash, other.replica.hash);
+    assert_eq!(one.replica.model.hash(), other.replica.model.hash());
+    assert_eq!((other.replica.round, other.replica.window), (WINDOWS + 1, window + 1));
+
+    // Bit for bit: back and forth again.
+    let mut again = Live::new(&run).await;
+    let model = again.replica.model.hash();
+    assert_eq!((again.replica.hash.clone(), again.replica.could_replace(&first.record)), (before, false));
+    again.replica.apply(&first, &payloads[..1], None).unwrap();
+    assert!(again.replica.could_replace(&first.record) && again.replica.go_back());
+    assert_eq!((again.replica.model.hash(), hex::encode(model)), (model, again.replica.hash.clone()));
+    assert!(!again.replica.go_back(), "one step and no more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_nobody_decides_is_null_and_the_run_goes_on() {
+    let run = Run::new().await;
+    let window = FIRST + WINDOWS;
+    let (mut node, mut away) = (Live::new(&run).await, Live::new(&run).await);
+    let hash = node.replica.hash.clone();
+    let at = |window, now_s| run.turns(window, &[10, 20], now_s);
+    assert_eq!(node.follow(&run, at(window, 20), window).await.unwrap(), FollowOutcome::Waiting(window));
+    assert_eq!(node.follow(&run, at(window, 21), window).await.unwrap(), FollowOutcome::Reached);
+    assert_eq!((node.replica.window, node.replica.skipped(), &node.replica.hash), (window, 1, &hash));
+    assert!(node.replica.taken(window).is_none());
+    // Windows that are over long since are passed over together.
+    let late = at(window + 3, 5);
+    assert_eq!(
+        node.follow(&run, late.clone(), window + 3).await.unwrap(),
+        FollowOutcome::Waiting(window + 3)
+    );
+    assert_eq!((node.replica.window, node.replica.nulls_in_a_row()), (window + 2, 3));
+    // One is decided to be null: it has a record, and no step.
+    let mut null = run.decide(0, &node.replica, window + 3, vec![]).record;
+    null.null = Some(Null::LateRound);
+    run.say(0, &null).await;
+    assert_eq!(node.follow(&run, late, window + 3).await.unwrap(), FollowOutcome::Reached);
+    assert_eq!((node.replica.nulls_in_a_row(), &node.replica.hash), (4, &hash));
+    let (accepted, _) = run.deliver(1, window + 4).await;
+    run.keep(0, &run.decide(0, &node.replica, window + 4, accepted)).await;
+    let turns = at(window + 4, 5);
+    assert_eq!(node.follow(&run, turns.clone(), window + 4).await.unwrap(), FollowOutcome::Reached);
+    assert_eq!((node.replica.nulls_in_a_row(), node.replica.round), (0, WINDOWS));
+
+    // Who comes later finds the same, with turns to look at or without, and who had passed over a window too many comes back.
+    let mut newcomer = run.newcomer();
+    assert_eq!(run.follow(&mut newcomer, window + 4).await.unwrap(), FollowOutcome::Reached);
+    assert_eq!(newcomer.hash, node.replica.hash);
+    let beyond = at(window + 6, 5);
+    assert_eq!(away.follow(&run, beyond, window + 6).await.unwrap(), FollowOutcome::Waiting(window + 6));
+    assert_eq!((&away.replica.hash, away.replica.skipped()), (&node.replica.hash, 1));
+    let (accepted, payloads) = run.deliver(2, window + 5).await;
+    let missed = run.decide(1, &node.replica, window + 5, accepted);
+    run.keep(1, &missed).await;
+    node.replica.apply(&missed, &payloads, None).unwrap();
+    run.keep(0, &run.decide(0, &node.replica, window + 6, vec![])).await;
+    let turns = at(window + 6, 5);
+    assert_eq!(away.follow(&run, turns, window + 6).await.unwrap(), FollowOutcome::Reached);
+    assert_eq!(away.replica.hash, node.replica.hash);
 }
