@@ -43,17 +43,11 @@ impl Auditor {
         let mut found = Found { gathered: Gathered { peers: BTreeMap::new() }, notes: Vec::new() };
         for record in records {
             let (uid, hotkey) = (record.uid, &record.hotkey);
-            let seen = match view.directory.store(hotkey) {
-                Some(store) => one(view, window, put, uid, hotkey, store.clone()).await,
-                None => None,
-            };
-            let now = match &seen {
-                Some(peer) => compare(&record.stage1, &peer.stage1),
-                None => Now::Moved("cannot be asked for now"),
-            };
-            let peer = match (now, seen) {
-                (Now::Stands, Some(peer)) => peer,
-                (Now::Moved(how), _) => {
+            let store = view.directory.store(hotkey).cloned();
+            let seen = one(view, window, put, uid, hotkey, store).await;
+            let peer = match compare(&record.stage1, &seen.stage1) {
+                Now::Stands => seen,
+                Now::Moved(how) => {
                     let stage1 = record.stage1.clone();
                     let payload = if stage1.is_accepted() {
                         match self.leaders_copy(view, round, record).await? {
@@ -71,7 +65,6 @@ impl Auditor {
                     found.notes.push(format!("the object of UID {uid} {how}: {source}"));
                     Peer { uid, stage1, payload }
                 }
-                (Now::Stands, None) => continue,
             };
             found.gathered.peers.insert(hotkey.clone(), peer);
         }
@@ -102,6 +95,8 @@ impl Auditor {
 fn compare(logged: &Stage1, now: &Stage1) -> Now {
     match (logged, now) {
         (Stage1::Absent, Stage1::Absent) => Now::Stands,
+        (Stage1::Unanswered, _) => Now::Moved("did not answer then"),
+        (_, Stage1::Unanswered) => Now::Moved("cannot be asked for now"),
         (_, Stage1::Absent) => Now::Moved("is not there any more"),
         (Stage1::Late { seconds: then }, Stage1::Late { seconds }) if seconds <= then => Now::Stands,
         // An object that came after the validator had looked does not make its verdict wrong.

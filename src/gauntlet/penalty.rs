@@ -14,6 +14,8 @@ pub const HARMFUL_T: f64 = -3.0;
 pub enum PenaltyRule {
     /// Nothing was uploaded.
     Absent,
+    /// The bucket did not answer for more windows than are tolerated.
+    Unanswered,
     /// Uploaded before the put window.
     Early,
     /// Uploaded after the put window.
@@ -56,12 +58,13 @@ pub struct Penalty {
 /// The penalty for failing stage 1: `factor` (the manifest's, 0.75 in the reference) on score and proof;
 /// a malformed object leaves no score at all in its window.
 ///
-/// Late, early and absent cost the same: the peer had no part in the round. A malformed object is never
+/// Late, early, absent and unanswered cost the same: the peer had no part in the round. A malformed object is never
 /// an accident of the network.
 pub fn stage1_penalty(verdict: &Stage1, factor: f64) -> Option<Penalty> {
     let (rule, score_factor) = match verdict {
         Stage1::Accepted { .. } => return None,
         Stage1::Absent => (PenaltyRule::Absent, factor),
+        Stage1::Unanswered => (PenaltyRule::Unanswered, factor),
         Stage1::Early { .. } => (PenaltyRule::Early, factor),
         Stage1::Late { .. } => (PenaltyRule::Late, factor),
         Stage1::OutOfSync { .. } => (PenaltyRule::OutOfSync, factor),

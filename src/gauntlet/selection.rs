@@ -3,15 +3,17 @@
 use super::Hotkey;
 use crate::manifest::Bins;
 
+/// Who has no more than this share of the best candidate's score has shown no work.
+pub const SHOWN: f64 = 0.05;
+
 /// What is known of a peer that may be aggregated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Standing {
-    /// It has a score.
+    /// It has a score above [`SHOWN`].
     Scored(f64),
-    /// Too few of its windows were judged to say.
+    /// It was never judged.
     Unproven,
-    /// It was judged often enough and earned nothing, or its last judged update did harm; its rating's
-    /// ordinal.
+    /// It was judged and has shown no work, or its last judged update did harm; its rating's ordinal.
     Worthless(f64),
 }
 
@@ -28,7 +30,7 @@ pub fn draw(seed: &[u8; 32], purpose: &str, hotkey: &Hotkey) -> [u8; 32] {
 
 /// The peers that are aggregated, best first: at most `g`.
 ///
-/// 1. peers with a positive score, highest first;
+/// 1. peers that have shown work, the highest score first;
 /// 2. free places go to peers that nothing is known about yet, by lot: there is no other way to begin;
 /// 3. only if that leaves nobody at all, the best rated of the rest, so that training never stops for
 ///    lack of evidence.

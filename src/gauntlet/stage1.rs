@@ -11,8 +11,10 @@ const LONGEST_REASON: usize = 200;
 #[serde(try_from = "Flat", into = "Flat")]
 #[non_exhaustive]
 pub enum Stage1 {
-    /// There is no object.
+    /// There is no object, or no bucket that can be read with what the peer has committed.
     Absent,
+    /// The bucket did not answer, which need not be the peer's fault.
+    Unanswered,
     /// It was uploaded before the put window opened.
     Early {
         /// Whole seconds before the opening.
@@ -61,7 +63,7 @@ impl From<Stage1> for Flat {
     fn from(stage1: Stage1) -> Self {
         let verdict = stage1.name().to_owned();
         let (seconds, steps_behind, reason) = match stage1 {
-            Stage1::Absent => (None, None, None),
+            Stage1::Absent | Stage1::Unanswered => (None, None, None),
             Stage1::Early { seconds } | Stage1::Late { seconds } => (Some(seconds), None, None),
             Stage1::Malformed { reason } => (None, None, Some(reason)),
             Stage1::OutOfSync { seconds, steps_behind } | Stage1::Accepted { seconds, steps_behind } => {
@@ -79,6 +81,7 @@ impl TryFrom<Flat> for Stage1 {
         let Flat { verdict, seconds, steps_behind, reason } = flat;
         Ok(match (verdict.as_str(), seconds, steps_behind, reason) {
             ("absent", None, None, None) => Self::Absent,
+            ("unanswered", None, None, None) => Self::Unanswered,
             ("early", Some(seconds), None, None) => Self::Early { seconds },
             ("late", Some(seconds), None, None) => Self::Late { seconds },
             ("malformed", None, None, Some(reason)) => Self::Malformed { reason },
@@ -137,6 +140,7 @@ impl Stage1 {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Absent => "absent",
+            Self::Unanswered => "unanswered",
             Self::Early { .. } => "early",
             Self::Late { .. } => "late",
             Self::Malformed { .. } => "malformed",
@@ -157,6 +161,7 @@ impl Stage1 {
     pub fn describe(&self) -> String {
         match self {
             Self::Absent => "nothing was uploaded".into(),
+            Self::Unanswered => "its bucket did not answer".into(),
             Self::Early { seconds } => format!("uploaded {seconds} s before the put window opened"),
             Self::Late { seconds } => format!("uploaded {seconds} s after the put window closed"),
             Self::Malformed { reason } => format!("malformed: {reason}"),

@@ -66,6 +66,9 @@ pub struct PeerState {
     pub last_accepted: Option<Window>,
     /// Scored windows in a row without an accepted object.
     pub missed: u64,
+    /// Of the last scored windows, those in a row in which its bucket did not answer while most others did.
+    #[serde(default)]
+    pub unanswered: u64,
     /// Whether its last windows were missed (`slashing`).
     #[serde(default)]
     pub misses: History,
@@ -90,6 +93,8 @@ struct Case {
     penalties: Vec<Penalty>,
     /// Factor on score and proof if stage 1 failed; `None` where that is nobody's fault.
     failure_factor: Option<f64>,
+    /// Whether nothing is known of this window, so that nothing happens to the peer.
+    excused: bool,
     /// Whether the peer's record is forgotten.
     forget: bool,
 }
@@ -173,6 +178,7 @@ impl Gauntlet {
             return Err(GauntletError::AlreadyScored { window, last });
         }
         let mut cases = self.cases(observations, claims);
+        self.excuse(&mut cases);
         self.penalise_harm(&mut cases);
         self.penalise_copies(window, &mut cases, overlapping);
         self.slash(window, &mut cases);
@@ -207,12 +213,14 @@ impl Gauntlet {
             Some(rules) => state.is_naughty(next) || slashing::excluded(rules, state.negative_in_a_row),
             None => state.last_harmful,
         };
+        // A score is never quite 0 where all evidence is a guess: next to the best it says who has shown any work.
+        let best = self.known(candidates).map(|(_, state)| state.score).fold(0.0, f64::max);
         let standing = |state: &PeerState| {
             if barred(state) {
                 Standing::Worthless(state.rating.ordinal())
-            } else if state.score > 0.0 {
+            } else if state.score > selection::SHOWN * best {
                 Standing::Scored(state.score)
-            } else if state.proof.count < self.config.proof_warmup.max(1) {
+            } else if state.proof.count == 0 {
                 Standing::Unproven
             } else {
                 Standing::Worthless(state.rating.ordinal())
@@ -294,6 +302,7 @@ impl Gauntlet {
             last_harmful: false,
             last_accepted: None,
             missed: 0,
+            unanswered: 0,
             misses: History::default(),
             negatives: History::default(),
             negative_in_a_row: 0,

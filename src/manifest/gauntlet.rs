@@ -75,6 +75,9 @@ pub struct GauntletConfig {
     pub penalty: f64,
     /// Windows without a valid upload after which a peer's record is forgotten.
     pub forget_after: u64,
+    /// Windows in a row in which a bucket may fail to answer, while most others do, before that counts as an absence. 3 unless given.
+    #[serde(default = "unanswered_windows")]
+    pub unanswered_windows: u64,
     /// Exponent of the normalisation of scores into weights.
     pub power: f64,
     /// Windows between two settings of weights on chain.
@@ -88,6 +91,10 @@ pub struct GauntletConfig {
     /// Who is judged where there is no time for all, in place of the lottery among everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bins: Option<Bins>,
+}
+
+fn unanswered_windows() -> u64 {
+    3
 }
 
 /// The two tiers of pay of later reference versions: those who were aggregated and a reserve.

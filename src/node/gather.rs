@@ -89,7 +89,8 @@ impl Gathered {
     }
 }
 
-/// Checks every peer but this validator itself. No peer's trouble reaches another.
+/// Checks every peer but this validator itself. No peer's trouble reaches another. One without a bucket that can be read, whatever it
+/// has committed, is absent.
 ///
 /// To be called when the put window has closed. What `arrivals` holds is taken where one question to the store shows that the
 /// object is the same still; every other peer's is fetched now. The verdicts are those of a look that begins now.
@@ -97,11 +98,12 @@ pub async fn gather(view: &View<'_>, window: Window, put: PutWindow, arrivals: A
     let me = view.identity.account();
     let key = view.identity.keys().gradient(window);
     let mut arrivals = arrivals;
-    let peers = view.directory.peers().filter(|(neuron, _)| neuron.hotkey != me);
+    let peers = view.directory.metagraph.neurons.iter().filter(|neuron| neuron.hotkey != me);
     let jobs: Vec<_> = peers
-        .map(|(n, store)| {
-            let arrived = arrivals.take(n.uid, &n.hotkey, store);
-            (n.uid, n.hotkey.clone(), store.clone(), arrived)
+        .map(|n| {
+            let store = view.directory.store(&n.hotkey).cloned();
+            let arrived = store.as_ref().and_then(|store| arrivals.take(n.uid, &n.hotkey, store));
+            (n.uid, n.hotkey.clone(), store, arrived)
         })
         .collect();
     drop(arrivals);
@@ -113,19 +115,15 @@ pub async fn gather(view: &View<'_>, window: Window, put: PutWindow, arrivals: A
                 None => None,
             };
             let peer = match unchanged {
-                Some(peer) => Some(peer),
+                Some(peer) => peer,
                 None => one(view, window, &put, uid, &hotkey, store).await,
             };
-            if let Some(peer) = &peer
-                && !peer.stage1.is_accepted()
-                && peer.stage1 != Stage1::Absent
-            {
+            if !peer.stage1.is_accepted() && peer.stage1 != Stage1::Absent {
                 tracing::warn!(window, uid, %hotkey, "refused: {}", peer.stage1.describe());
             }
-            peer.map(|peer| (hotkey, peer))
+            (hotkey, peer)
         })
         .buffer_unordered(AT_ONCE)
-        .filter_map(|peer| async { peer })
         .collect()
         .await;
     Gathered { peers }

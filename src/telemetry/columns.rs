@@ -103,7 +103,7 @@ fn random<'a>(row: &Row<'a>) -> Option<&'a Losses> {
 
 fn seconds(stage1: &Stage1) -> Option<u64> {
     match stage1 {
-        Stage1::Absent | Stage1::Malformed { .. } => None,
+        Stage1::Absent | Stage1::Unanswered | Stage1::Malformed { .. } => None,
         Stage1::Early { seconds }
         | Stage1::Late { seconds }
         | Stage1::OutOfSync { seconds, .. }

@@ -200,6 +200,86 @@ fn the_paper_pays_by_the_ordinal_and_nothing_for_a_negative_one() {
 }
 
 #[test]
+fn silence_is_tolerated_for_a_while_and_then_it_is_absence() {
+    for preset in ["local", "templar-1", "sparseloco"] {
+        let mut gauntlet = gauntlet(preset, 5);
+        run(&mut gauntlet, 0..10, 5);
+        let tolerated = gauntlet.config().unanswered_windows;
+        assert_eq!(tolerated, 3);
+        let before = gauntlet.peer(&key(3)).unwrap().clone();
+        let window = |gauntlet: &mut Gauntlet, at: u64, silent: &[u8]| {
+            let observe = |n| match silent.contains(&n) {
+                true => failed(n, Stage1::Unanswered),
+                false => good(n),
+            };
+            let records = gauntlet.update(at, 1e-3, &(0..5).map(observe).collect::<Vec<_>>()).unwrap();
+            records[3].clone()
+        };
+        // Where most do not answer it is the validator's own trouble, for as long as it takes.
+        for at in 10..20 {
+            let record = window(&mut gauntlet, at, &[0, 2, 3]);
+            assert_eq!(
+                (record.penalties.len(), record.score, record.stage1.name()),
+                (0, before.score, "unanswered")
+            );
+        }
+        for at in 20..20 + tolerated {
+            let record = window(&mut gauntlet, at, &[3]);
+            assert_eq!((record.penalties.len(), record.score), (0, before.score), "{preset} {at}");
+        }
+        let state = gauntlet.peer(&key(3)).unwrap();
+        assert_eq!((state.rating, state.proof, state.missed), (before.rating, before.proof, 0));
+        let mut answered = gauntlet.clone();
+        let record = window(&mut gauntlet, 30, &[3]);
+        assert!(record.score < before.score || record.penalties.len() == 1, "{preset}: {record:?}");
+        assert!(gauntlet.peer(&key(3)).unwrap().missed == 1);
+        // In time to be tolerated again.
+        window(&mut answered, 30, &[]);
+        let score = answered.peer(&key(3)).unwrap().score;
+        let record = window(&mut answered, 31, &[3]);
+        assert_eq!((record.penalties.len(), record.score), (0, score));
+    }
+}
+
+#[test]
+fn who_vanishes_is_paid_for_no_longer_than_who_is_absent() {
+    let mut gauntlet = gauntlet("local", 4);
+    run(&mut gauntlet, 0..10, 4);
+    let weight =
+        |gauntlet: &Gauntlet| gauntlet.weights().iter().find(|(uid, _)| *uid == 3).map_or(0, |(_, w)| *w);
+    assert!(weight(&gauntlet) > 10_000);
+    for window in 10..30 {
+        let mut seen: Vec<_> = (0..3).map(good).collect();
+        seen.push(failed(3, Stage1::Unanswered));
+        gauntlet.update(window, 1e-3, &seen).unwrap();
+    }
+    assert_eq!(weight(&gauntlet), 0);
+}
+
+#[test]
+fn who_has_shown_no_work_is_not_aggregated_beside_those_who_have() {
+    let mut gauntlet = gauntlet("local", 5);
+    // Peer 4 helps as little on its own data as on any other.
+    let idle = || Observation { evidence: Some(evidence(0.0, 0.0)), ..good(4) };
+    for window in 0..12 {
+        let mut seen: Vec<_> = (0..3).map(good).collect();
+        seen.push(idle());
+        gauntlet.update(window, 1e-3, &seen).unwrap();
+    }
+    let (best, idle) = (gauntlet.peer(&key(2)).unwrap().score, gauntlet.peer(&key(4)).unwrap().score);
+    assert!(idle < 0.05 * best, "{idle} of {best}");
+    let set = |hotkeys: &[u8]| {
+        let hotkeys: Vec<_> = hotkeys.iter().map(|n| key(*n)).collect();
+        gauntlet.aggregate_set(&hotkeys, 15, &[0; 32])
+    };
+    // Number 3 was never judged: there is no other way to begin.
+    let chosen = set(&[0, 1, 2, 3, 4]);
+    assert_eq!(chosen.len(), 4);
+    assert!(chosen.contains(&key(3)) && !chosen.contains(&key(4)));
+    assert_eq!(set(&[4]), [key(4)], "training never stops");
+}
+
+#[test]
 fn the_json_of_a_record_is_a_stable_interface() {
     let mut gauntlet = gauntlet("local", 2);
     let records = gauntlet.update(3, 1e-3, &[good(0), failed(1, Stage1::Absent)]).unwrap();

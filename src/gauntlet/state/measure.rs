@@ -31,6 +31,7 @@ impl Gauntlet {
                 overlap: Vec::new(),
                 penalties: Vec::new(),
                 failure_factor: Some(self.config.penalty),
+                excused: false,
                 forget: false,
             };
             if cases.insert(hotkey.clone(), case).is_some() {

@@ -14,6 +14,26 @@ use crate::{
 use std::collections::BTreeMap;
 
 impl Gauntlet {
+    /// Says what a bucket that did not answer means. Where most of those who took part before do not answer it is this validator's
+    /// own trouble, and nothing happens to anybody; where most do, a peer's silence is tolerated for some windows in a row.
+    pub(super) fn excuse(&mut self, cases: &mut BTreeMap<Hotkey, Case>) {
+        let silent = |case: &Case| case.stage1 == Stage1::Unanswered;
+        let known = cases.values().filter(|case| case.before.is_known());
+        let (count, answered) = (known.clone().count(), known.filter(|case| !silent(case)).count());
+        let most_answer = 2 * answered > count;
+        for (hotkey, case) in cases {
+            let Some(state) = self.peers.get_mut(hotkey) else { continue };
+            if !silent(case) {
+                state.unanswered = 0;
+                continue;
+            }
+            state.unanswered += u64::from(most_answer);
+            if state.unanswered <= self.config.unanswered_windows {
+                (case.excused, case.failure_factor) = (true, None);
+            }
+        }
+    }
+
     pub(super) fn penalise_harm(&self, cases: &mut BTreeMap<Hotkey, Case>) {
         if self.config.slashing.is_some() {
             return;
@@ -96,16 +116,20 @@ impl Gauntlet {
     /// The penalties that depend on the windows before: [`slashing`]. None where the manifest has no such table.
     pub(super) fn slash(&mut self, window: Window, cases: &mut BTreeMap<Hotkey, Case>) {
         let Some(rules) = self.config.slashing.clone() else { return };
-        let missed =
-            |case: &Case| matches!(case.stage1, Stage1::Absent | Stage1::Early { .. } | Stage1::Late { .. });
-        let known = cases.values().filter(|case| case.before.is_known());
+        let missed = |case: &Case| {
+            matches!(
+                case.stage1,
+                Stage1::Absent | Stage1::Unanswered | Stage1::Early { .. } | Stage1::Late { .. }
+            )
+        };
+        let known = cases.values().filter(|case| case.before.is_known() && !case.excused);
         let in_time = known.clone().filter(|case| !missed(case)).count();
         let network_failed = slashing::network_failed(&rules, in_time, known.count());
         let scores: Vec<f64> =
             cases.values().filter_map(|case| Some(case.judged.as_ref()?.random.score)).collect();
         let everybody_is_bad = slashing::everybody_is_bad(&rules, &scores);
         for (hotkey, case) in cases {
-            let Some(state) = self.peers.get_mut(hotkey) else { continue };
+            let Some(state) = self.peers.get_mut(hotkey).filter(|_| !case.excused) else { continue };
             let excused = network_failed && missed(case);
             if case.before.is_known() || !missed(case) {
                 state.misses.push(missed(case) && !excused);

@@ -94,7 +94,7 @@ impl Gauntlet {
             state.last_accepted = Some(window);
             state.missed = 0;
             state.score = peer_score(factors.0, factors.1, sync_score(steps_behind, sync_limit));
-        } else {
+        } else if !case.excused {
             state.missed += 1;
         }
         for penalty in &case.penalties {

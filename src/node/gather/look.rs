@@ -4,7 +4,7 @@ use super::Peer;
 use crate::{
     bucket::{BucketError, FetchError, ObjectInfo, Store, fetch_in_put_window},
     gauntlet::{
-        stage1::{self, Found},
+        stage1::{self, Found, Stage1},
         sync,
     },
     gradient::{self, Expected, PseudoGradient},
@@ -23,21 +23,23 @@ pub(super) struct Look {
     pub(super) info: Option<ObjectInfo>,
 }
 
-/// Looks at one peer. `None` where its bucket cannot be asked for a reason that need not be the peer's:
-/// nothing happens to a peer that was not looked at.
+/// Looks at one peer. Without a bucket it is absent; where its bucket cannot be asked for a reason that need not be the peer's, it is
+/// [`Stage1::Unanswered`].
 pub(crate) async fn one(
     view: &View<'_>,
     window: Window,
     put: &PutWindow,
     uid: Uid,
     hotkey: &AccountId,
-    store: Arc<dyn Store>,
-) -> Option<Peer> {
+    store: Option<Arc<dyn Store>>,
+) -> Peer {
+    let nothing = |stage1| Peer { uid, stage1, payload: None };
+    let Some(store) = store else { return nothing(Stage1::Absent) };
     match look(view, window, put, uid, hotkey, store.as_ref()).await {
-        Ok(look) => Some(look.peer),
+        Ok(look) => look.peer,
         Err(error) => {
             tracing::warn!(window, uid, %hotkey, %error, "the peer's bucket could not be asked");
-            None
+            nothing(Stage1::Unanswered)
         }
     }
 }

@@ -54,6 +54,11 @@ fn upload(case: &Case<'_>) -> Option<Finding> {
             "see that the miner runs, that it finishes training before the window ends, that its bucket can be \
              read with the key committed on chain, and look for upload errors in its log",
         ),
+        Stage1::Unanswered => (
+            "the peer's bucket did not answer, although most others did".to_owned(),
+            "see that the bucket's endpoint can be reached from elsewhere; some windows are tolerated, then it \
+             counts as if nothing was uploaded",
+        ),
         Stage1::Early { seconds } => (
             format!("the object was uploaded {seconds} s before the put window opened"),
             "upload only after the first block of the next window; check the machine's clock and the chain endpoint",
