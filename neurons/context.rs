@@ -247,13 +247,11 @@ pub async fn prepare(args: &NodeArgs, role: Role, new_run: bool) -> Result<NodeC
         directory_read: Instant::now(),
         sync: None,
     };
-    while let Err(error) = ctx.restore(true).await {
-        match error.is_transient() {
-            true => pause(&error).await,
-            false => return Err(error.into()),
-        }
+    node::persist(async || {
         ctx.refresh().await;
-    }
+        ctx.restore(true).await
+    })
+    .await?;
     Ok(ctx)
 }
 
@@ -351,7 +349,10 @@ impl NodeContext {
         }
         let shelf = self.shelf.as_ref().filter(|_| own);
         let incoming = self.dir.join("incoming");
-        node::restore(&self.identity, &self.directory, &mut self.replica, shelf, &incoming).await?;
+        let (identity, directory) = (&self.identity, &self.directory);
+        // A validator that was away for a moment has windows to score, and needs the model before them.
+        let before = shelf.and_then(|_| crate::validator::scored_lately(&self.dir, self.clock.window()));
+        node::restore(identity, directory, &mut self.replica, shelf, before, &incoming).await?;
         // The next record names the hash of this one, and who has missed a turn is in it.
         let window = self.replica.window;
         match node::fetch_round(&self.directory, &self.identity.manifest, window).await {
@@ -466,12 +467,6 @@ fn state_folder(args: &NodeArgs, account: &AccountId, run: &ManifestFile) -> Res
         }
     };
     Folder::take(dir.join(run.run_id()))
-}
-
-/// Says what went wrong for the moment, and waits a little before it is tried again.
-pub async fn pause(error: &NodeError) {
-    tracing::warn!(%error, "trying again");
-    tokio::time::sleep(POLL * 4).await;
 }
 
 /// Does work that takes long away from the runtime's own threads.

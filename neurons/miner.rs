@@ -11,7 +11,7 @@ use std::{
 use tch::Tensor;
 use templar::{
     gradient::{self, Expected, Header, PseudoGradient},
-    node::{self, NodeError, Prefetch, Prefetched},
+    node::{self, Backoff, NodeError, Prefetch, Prefetched},
     wallet::verify,
     window::{Timing, Window},
 };
@@ -71,9 +71,10 @@ impl Miner {
     }
 
     async fn mine(&mut self) -> Result<(), NodeError> {
+        let mut backoff = Backoff::default();
         loop {
             match self.windows().await {
-                Err(error) if error.is_transient() => context::pause(&error).await,
+                Err(error) if error.is_transient() => backoff.pause(&error).await,
                 result => return result,
             }
         }

@@ -6,6 +6,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     time::Instant,
 };
 use templar::{
@@ -13,9 +14,10 @@ use templar::{
     checkpoint::{Desk, Thinning, Writer},
     gauntlet::Evidence,
     node::{
-        self, FollowOutcome, NodeError, Payload, Prefetched,
+        self, Backoff, FollowOutcome, NodeError, Payload, Prefetched,
         gather::{self, Gathered},
         judge::Judge,
+        persist,
         window::{DecidingBlocks, OpenWindow, block_hash, weights_are_due},
     },
     report::LossPoint,
@@ -32,10 +34,19 @@ mod state;
 use copies::Copies;
 use mirror::Mirror;
 use publish::Decided;
-use state::State;
+use state::{State, Unpaid};
 
 /// Windows at the end of a long way to catch up whose losses are measured one by one; measuring all would take as long as the run.
 const LOSSES_BEHIND: u64 = 8;
+/// Windows that may have passed since the last one that was scored, for the others to be scored after a restart.
+const SCORED_LATE: u64 = 3;
+
+/// The window from which on a validator with this folder goes on scoring, if it is not too long ago.
+pub fn scored_lately(dir: &Path, now: Window) -> Option<Window> {
+    State::scored(dir).filter(|scored| scored + SCORED_LATE >= now)
+}
+/// Times that the last weights of a run are tried.
+const LAST_TRIES: usize = 10;
 /// The share of the peers that deliver below which it is not their fault that the others do not.
 const DELIVERED: f64 = 0.4;
 /// Null windows in a row, at most, that an outage excuses; after that whoever is missing is missing.
@@ -101,31 +112,19 @@ impl Validator {
     }
 
     async fn judge_windows(mut self) -> Result<(), NodeError> {
-        while let Err(error) = self.catch_up().await {
-            match error.is_transient() {
-                true => context::pause(&error).await,
-                false => return Err(error),
-            }
-        }
-        self.state.publish_newest(&self.ctx).await?;
+        persist(async || self.catch_up().await).await?;
+        persist(async || self.state.publish_newest(&self.ctx)).await?;
         let last = self.ctx.last_window();
         loop {
             let window = self.ctx.replica.window + 1;
             if last.is_some_and(|last| window > last) {
                 break;
             }
-            match self.window(window).await {
-                Err(error) if error.is_transient() => {
-                    context::pause(&error).await;
-                    // What could not be published then is not lost.
-                    if let Err(error) = self.state.publish_newest(&self.ctx).await {
-                        tracing::warn!(%error, "the newest scores are not published yet");
-                    }
-                }
-                result => result?,
-            }
+            persist(async || self.window(window).await).await?;
         }
+        self.pay_the_rest().await;
         self.copies.done().await;
+        self.state.published().await;
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.done().await;
         }
@@ -136,15 +135,18 @@ impl Validator {
         Ok(())
     }
 
-    /// Applies the rounds that were published while this validator was away, its own among them: what a
-    /// leader has once said stands.
+    /// Applies the rounds that were published while this validator was away, its own among them: what was said stands. If it was not
+    /// away for long, it stops at the last window that it has scored, to score the others as if nothing had been.
     async fn catch_up(&mut self) -> Result<(), NodeError> {
         let here = Prefetched::default();
-        let far = self.ctx.clock.window().saturating_sub(LOSSES_BEHIND);
+        let now = self.ctx.clock.window();
+        let scored = self.state.last_window().filter(|scored| scored + SCORED_LATE >= now);
+        let to = scored.unwrap_or(now);
+        let far = to.saturating_sub(LOSSES_BEHIND);
         if self.ctx.replica.window < far {
             self.ctx.catch_up(far, &here).await?;
         }
-        while self.ctx.replica.window < self.ctx.clock.window() {
+        while self.ctx.replica.window < to {
             let next = self.ctx.replica.window + 1;
             match self.ctx.catch_up(next, &here).await? {
                 FollowOutcome::Waiting(_) => break,
@@ -180,31 +182,40 @@ impl Validator {
 
         self.state.roster(&self.ctx);
         let open = tokio::task::block_in_place(|| OpenWindow::new(&self.ctx.view(), window, &gathered, lots));
-        let decided = self.take_step(window, &put, &gathered, &open).await?;
+        // From the step on nothing goes back to the beginning of the window: what fails for the moment is tried again where it failed.
+        let decided = persist(async || self.take_step(window, &put, &gathered, &open).await).await?;
         self.write_checkpoint();
-        self.note_loss(window)?;
+        persist(async || self.note_loss(window)).await?;
         let Some(chosen) = decided else {
-            self.state.null(&self.ctx, window).await?;
+            persist(async || self.state.null(&self.ctx, window)).await?;
             return self.pay(window).await;
         };
 
-        let blocks = DecidingBlocks::find(&mut self.ctx.clock, &self.ctx.schedule, window).await?;
+        let find = async || DecidingBlocks::find(&mut self.ctx.clock, &self.ctx.schedule, window).await;
+        let blocks = persist(find).await?;
         if blocks.put != put {
             tracing::warn!(
                 window,
                 "the block that opened the put window was replaced after uploads were judged; an audit may differ"
             );
         }
-        let seed = block_hash(chain.as_ref(), blocks.evaluation).await?;
-        let evidence = self.evaluate(window, &gathered, &open, &chosen, &seed).await?;
-        self.state.score(&self.ctx, window, |gauntlet| open.score(gauntlet, &chosen, evidence)).await?;
+        let seed = persist(async || block_hash(chain.as_ref(), blocks.evaluation).await).await?;
+        let evidence =
+            persist(async || self.evaluate(window, &gathered, &open, &chosen, &seed).await).await?;
+        let due = weights_are_due(&self.ctx.identity.manifest.parsed, self.ctx.start.start_window, window);
+        persist(async || {
+            let evidence = evidence.clone();
+            self.state.score(&self.ctx, window, due, |gauntlet| open.score(gauntlet, &chosen, evidence))
+        })
+        .await?;
+        persist(async || self.state.publish_newest(&self.ctx)).await?;
         self.pay(window).await
     }
 
     /// What is due at the end of a window.
     async fn pay(&mut self, window: Window) -> Result<(), NodeError> {
         self.reveal().await;
-        self.submit_weights(window).await;
+        self.submit_weights().await;
         publish::progress(&self.ctx, window, &self.state.losses, None).await;
         Ok(())
     }
@@ -333,17 +344,13 @@ impl Validator {
         Ok(evidence)
     }
 
-    /// Sets weights on chain where they are due. A refusal is logged and tried again when they are next
-    /// due: judging goes on.
-    async fn submit_weights(&mut self, window: Window) {
-        let manifest = &self.ctx.identity.manifest.parsed;
-        if !weights_are_due(manifest, self.ctx.start.start_window, window) {
-            return;
-        }
-        let weights = self.state.gauntlet.weights();
+    /// Sets the weights that are due and not on chain yet. What is refused is tried again after each window, until newer ones are due:
+    /// judging goes on.
+    async fn submit_weights(&mut self) {
+        let Some(Unpaid { window, weights }) = self.state.unpaid().cloned() else { return };
         if weights.is_empty() {
             tracing::warn!(window, "nobody has a positive score; weights are not set");
-            return;
+            return self.state.paid();
         }
         let (identity, peers) = (&self.ctx.identity, weights.len());
         let request =
@@ -356,8 +363,21 @@ impl Validator {
                 if let Some(commit) = submitted.salted {
                     self.state.keep(commit);
                 }
+                self.state.paid();
             }
-            Err(error) => tracing::warn!(window, %error, "weights could not be set"),
+            Err(error) => tracing::warn!(window, %error, "weights could not be set; trying again later"),
+        }
+    }
+
+    /// Sets the last weights of a run, which no later window can.
+    async fn pay_the_rest(&mut self) {
+        let mut backoff = Backoff::default();
+        for _ in 0..LAST_TRIES {
+            if self.state.unpaid().is_none() {
+                return;
+            }
+            tokio::time::sleep(backoff.pause_length()).await;
+            self.submit_weights().await;
         }
     }
 

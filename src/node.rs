@@ -3,6 +3,7 @@
 //! what a validator published of its judgement.
 
 mod assignments;
+mod backoff;
 mod catch_up;
 mod checkpoint;
 mod clock;
@@ -26,6 +27,7 @@ mod view;
 pub mod window;
 
 pub use assignments::{Assignments, seed_block};
+pub use backoff::{Backoff, persist};
 pub use checkpoint::{Checkpoints, fetch_checkpoint, newest_checkpoint, restore, stand};
 pub use clock::{Clock, now_ms};
 pub use directory::{BucketCache, Directory, Leader};

@@ -1,16 +1,20 @@
-//! The leader's copies of what it aggregates: on disk before the record, in its bucket soon after it.
+//! What is on disk before the world hears of it, and in the bucket soon after: copies of what is aggregated, and scores.
 
+use futures::{StreamExt, TryStreamExt, stream};
 use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
-use templar::{bucket::Store, node::NodeError, telemetry::files::write_atomic};
+use templar::{
+    bucket::Store,
+    node::{Backoff, NodeError},
+    telemetry::files::write_atomic,
+};
 use tokio::task::JoinHandle;
 
-/// Pause before an upload that failed is tried again.
-const AGAIN: Duration = Duration::from_secs(2);
+/// Objects that go up side by side.
+const AT_ONCE: usize = 4;
 
 /// A folder of objects that have yet to be published. Each file is one object; its name is the object's key with `+`, which
 /// no key has, for `/`. A file goes when its object is in the bucket, so what a crash leaves is published by the next start.
@@ -27,7 +31,22 @@ impl Copies {
     /// What the disk says.
     pub fn open(dir: PathBuf) -> Result<Self, NodeError> {
         fs::create_dir_all(&dir).map_err(|source| failed(&dir, source))?;
+        for path in files(&dir)? {
+            // It was being written when a process ended: nobody has heard of it.
+            if is_hidden(&path) {
+                fs::remove_file(&path).map_err(|source| failed(&path, source))?;
+            }
+        }
         Ok(Self { dir, task: None })
+    }
+
+    /// Keeps one object until it is published, and waits for nothing.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn add(&self, key: &str, object: &[u8]) -> Result<(), NodeError> {
+        let path = self.dir.join(key.replace('/', "+"));
+        write_atomic(&path, object).map_err(|source| failed(&path, source))
     }
 
     /// Keeps objects, by key, until [`Self::publish`]. Waits for those of the round before.
@@ -39,23 +58,19 @@ impl Copies {
         objects: impl Iterator<Item = (String, &'a bytes::Bytes)>,
     ) -> Result<(), NodeError> {
         self.done().await;
-        for (key, object) in objects {
-            let path = self.dir.join(key.replace('/', "+"));
-            write_atomic(&path, object).map_err(|source| failed(&path, source))?;
-        }
-        Ok(())
+        objects.into_iter().try_for_each(|(key, object)| self.add(&key, object))
     }
 
-    /// Begins to publish all that is kept, one object after the other, each as often as it takes.
+    /// Begins to publish all that is kept, some objects side by side, each as often as it takes.
     pub fn publish(&mut self, bucket: &Arc<dyn Store>) {
         let (dir, bucket, before) = (self.dir.clone(), bucket.clone(), self.task.take());
         self.task = Some(tokio::spawn(async move {
             if let Some(before) = before {
                 let _ = before.await;
             }
+            let mut backoff = Backoff::default();
             while let Err(error) = publish(&dir, bucket.as_ref()).await {
-                tracing::warn!(%error, "a copy of the round could not be published; trying again");
-                tokio::time::sleep(AGAIN).await;
+                backoff.pause(&error).await;
             }
         }));
     }
@@ -69,20 +84,23 @@ impl Copies {
 }
 
 async fn publish(dir: &Path, bucket: &dyn Store) -> Result<(), NodeError> {
-    let entries = fs::read_dir(dir).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
-    for entry in entries.map_err(|source| failed(dir, source))? {
-        let path = entry.path();
-        let name = entry.file_name();
-        // A hidden file was being written when a process ended: no record names it.
-        let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else {
-            fs::remove_file(&path).map_err(|source| failed(&path, source))?;
-            continue;
-        };
+    let files = files(dir)?.into_iter().filter(|path| !is_hidden(path));
+    let uploads = files.map(|path| async move {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
         let object = fs::read(&path).map_err(|source| failed(&path, source))?;
         bucket.put(&name.replace('+', "/"), object.into()).await?;
-        fs::remove_file(&path).map_err(|source| failed(&path, source))?;
-    }
-    Ok(())
+        fs::remove_file(&path).map_err(|source| failed(&path, source))
+    });
+    stream::iter(uploads).buffer_unordered(AT_ONCE).try_collect().await
+}
+
+fn files(dir: &Path) -> Result<Vec<PathBuf>, NodeError> {
+    let entries = fs::read_dir(dir).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
+    Ok(entries.map_err(|source| failed(dir, source))?.iter().map(fs::DirEntry::path).collect())
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_none_or(|name| name.starts_with('.'))
 }
 
 fn failed(path: &Path, source: io::Error) -> NodeError {

@@ -65,8 +65,8 @@ pub enum BucketError {
         /// How long was waited.
         after: Duration,
     },
-    /// The store asks to be asked less often.
-    #[error("the store at {endpoint} is busy ({code})")]
+    /// The store asks to be asked less often, or has trouble of its own.
+    #[error("the store at {endpoint} cannot answer for the moment ({code})")]
     Busy {
         /// The store's address.
         endpoint: String,

@@ -400,7 +400,12 @@ async fn the_next_start_publishes_what_the_last_one_wrote() {
     writer.done().await;
     let newest = node.newest(&bucket).await.unwrap();
     assert_eq!((newest.window, newest.model), (10, hex::encode(node.model.hash())));
-    assert_eq!(node.shelf().windows().unwrap(), [10], "the newest stays on disk, for the node itself");
+    assert_eq!(node.shelf().windows().unwrap(), [5, 10], "the newest two stay on disk, for the node itself");
+    node.step();
+    writer.write(node.stand(15), lender.lend(&node.model));
+    lender.wait();
+    writer.done().await;
+    assert_eq!(node.shelf().windows().unwrap(), [10, 15]);
 }
 
 #[tokio::test]

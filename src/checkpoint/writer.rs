@@ -136,6 +136,8 @@ impl Desk {
                 tracing::warn!(%error, "old checkpoints stay in the bucket until the next one comes");
             }
         }
-        older.iter().try_for_each(|window| self.shelf.remove(*window))
+        // The one before stays on disk: a validator that has to score a window again needs the model before it.
+        let (_, too_old) = older.split_last().unwrap_or((&0, &[]));
+        too_old.iter().try_for_each(|window| self.shelf.remove(*window))
     }
 }

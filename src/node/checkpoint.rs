@@ -25,6 +25,8 @@ use std::{
 use tch::Device;
 use tokio::time::timeout;
 
+/// Rounds that are replayed rather than to take a checkpoint of a window that is still to be scored.
+const REPLAYED: u64 = 50;
 /// Keys of checkpoints that are listed at once.
 const PAGE: usize = 1000;
 /// How long a validator that does not lead may take to say what it has.
@@ -255,7 +257,8 @@ impl<'a> Checkpoints<'a> {
 
 /// Loads the newest checkpoint where it is ahead of the replica: one of this node's own disk where that is as new as any, else one that
 /// is fetched into `incoming`, where what is there whole is not fetched again. A damaged one is passed over: replaying from an earlier
-/// state gives the same model.
+/// state gives the same model. With `before`, one of a later window is not taken, if that does not mean to replay more than
+/// 50 windows.
 ///
 /// # Errors
 /// What a bucket says that may be asked again a little later; what the disk says.
@@ -264,13 +267,21 @@ pub async fn restore(
     directory: &Directory,
     replica: &mut Replica,
     own: Option<&Shelf>,
+    before: Option<Window>,
     incoming: &Path,
 ) -> Result<(), NodeError> {
     let checkpoints = Checkpoints::new(directory, identity.netuid, &identity.manifest)?;
-    let found = checkpoints.newest(Some(replica.window)).await?;
+    let mut found = checkpoints.newest(Some(replica.window)).await?;
+    let near = |before: &Window| {
+        let on_disk = own.and_then(|shelf| shelf.windows().ok()).unwrap_or_default();
+        let usable = on_disk.into_iter().filter(|window| window <= before).max();
+        before.saturating_sub(usable.unwrap_or(replica.window)) <= REPLAYED
+    };
+    let before = before.filter(near);
+    found.retain(|record| before.is_none_or(|before| record.window <= before));
     let newest = found.first().map(|record| record.window);
     if let Some(shelf) = own
-        && load_own(identity, &checkpoints, replica, shelf, newest).await?
+        && load_own(identity, &checkpoints, replica, shelf, newest, before).await?
     {
         // What was fetched before is older.
         return fs::remove_dir_all(incoming).or_else(absent).map_err(|source| own_file(incoming, source));
@@ -298,8 +309,10 @@ async fn load_own(
     replica: &mut Replica,
     shelf: &Shelf,
     newest: Option<Window>,
+    before: Option<Window>,
 ) -> Result<bool, NodeError> {
-    let Some(window) = shelf.windows()?.pop() else { return Ok(false) };
+    let on_disk = shelf.windows()?.into_iter().filter(|window| before.is_none_or(|before| *window <= before));
+    let Some(window) = on_disk.max() else { return Ok(false) };
     if window <= replica.window || newest.is_some_and(|newest| newest > window) {
         return Ok(false);
     }

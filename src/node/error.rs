@@ -167,15 +167,34 @@ pub enum NodeError {
 }
 
 impl NodeError {
-    /// Whether the same may go well a little later.
+    /// Whether the same may go well a little later. Only what is set up wrong, and what the run itself says, is not.
     pub fn is_transient(&self) -> bool {
         match self {
+            // An answer that makes no sense may come from something on the way; a clock can be set.
+            Self::Bucket(BucketError::BadAnswer { .. } | BucketError::ClockSkew { .. }) => true,
             Self::Bucket(error) => error.is_transient(),
+            // The endpoint may be behind, or have trouble of its own.
+            Self::Chain(ChainError::Node { .. } | ChainError::NoSuchBlock { .. }) => true,
             Self::Chain(error) => error.is_transient(),
-            Self::Checkpoint(error) => error.is_transient(),
-            Self::Data(error) => error.is_transient(),
-            Self::Missing { .. } | Self::NotFinal { .. } => true,
+            Self::Checkpoint(error) => error.is_transient() || self.is_full_disk(),
+            Self::Data(error) => error.is_transient() || self.is_full_disk(),
+            Self::Missing { .. } | Self::NoBlock(_) | Self::NoSeed { .. } => true,
+            Self::NotFinal { .. } => true,
+            Self::File { .. } | Self::ScoreLog(_) | Self::Model(_) => self.is_full_disk(),
             _ => false,
         }
+    }
+
+    /// Whether it is for want of room on a disk.
+    pub fn is_full_disk(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+            if matches!(kind, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
     }
 }

@@ -337,10 +337,15 @@ impl ScoreLog {
         if let Some(last) = self.last_window.filter(|last| window <= *last) {
             return Err(ScoreLogError::Order { window, last });
         }
-        self.file
-            .write_all(text.as_bytes())
-            .and_then(|()| self.file.sync_data())
-            .map_err(|source| ScoreLogError::File { path: self.path.clone(), source })?;
+        let before = self.file.metadata().map(|metadata| metadata.len());
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
+        if let Err(source) = written {
+            // Half a window must not stay where the next one is appended.
+            if let Ok(length) = before {
+                let _ = self.file.set_len(length);
+            }
+            return Err(ScoreLogError::File { path: self.path.clone(), source });
+        }
         self.last_window = Some(window);
         Ok(())
     }

@@ -12,6 +12,7 @@ mod catch_up;
 mod data;
 mod finality;
 mod network;
+mod succession;
 #[path = "../support.rs"]
 mod support;
 

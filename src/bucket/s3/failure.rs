@@ -63,9 +63,8 @@ fn by_status(at: &At<'_>, status: u16, code: Option<String>) -> BucketError {
     match (code.as_deref(), status) {
         (Some("NoSuchBucket"), _) => BucketError::NoBucket { bucket },
         (Some("RequestTimeTooSkewed" | "RequestExpired"), _) => BucketError::ClockSkew { code: told },
-        (Some("SlowDown" | "ServiceUnavailable" | "TooManyRequests" | "Throttling"), _) | (_, 429 | 503) => {
-            BucketError::Busy { endpoint: at.endpoint.to_owned(), code: told }
-        }
+        (Some("SlowDown" | "ServiceUnavailable" | "TooManyRequests" | "Throttling"), _)
+        | (_, 429 | 500..=599) => BucketError::Busy { endpoint: at.endpoint.to_owned(), code: told },
         (Some("RequestTimeout"), _) => at.timed_out(at.after),
         (_, 401 | 403) => denied(told),
         (Some("NoSuchKey" | "NotFound"), _) | (None, 404) => {

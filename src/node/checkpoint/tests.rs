@@ -114,7 +114,7 @@ impl Subnet {
 
     async fn restore(&self, replica: &mut Replica, own: Option<&Shelf>) -> Result<(), NodeError> {
         let incoming = self.folder.path().join("incoming");
-        restore(&self.identity, &self.directory, replica, own, &incoming).await
+        restore(&self.identity, &self.directory, replica, own, None, &incoming).await
     }
 
     async fn newest(&self) -> Vec<Window> {
