@@ -187,7 +187,8 @@ pub async fn prepare(args: &NodeArgs, role: Role, new_run: bool) -> Result<NodeC
     };
     let own = OwnBucket::from_env(|name| std::env::var(name).ok())?;
     let chain: Arc<dyn Chain> = Arc::new(args.network.connect().await?);
-    registered(chain.as_ref(), args.netuid, &hotkey).await?;
+    // From here on both have answered once: what fails for the moment is waited for.
+    node::persist(async || registered(chain.as_ref(), args.netuid, &hotkey).await).await?;
     let options = S3Options::default();
     let bucket: Arc<dyn Store> = Arc::new(S3Store::writer(&own.write, &own.endpoint, &options));
     // Proves the write key before anything depends on it.
@@ -212,16 +213,21 @@ pub async fn prepare(args: &NodeArgs, role: Role, new_run: bool) -> Result<NodeC
     };
     let dir = folder.path().to_owned();
     let run = Some(identity.manifest.as_ref()).filter(|_| role == Role::Validator);
-    commit(identity.chain.as_ref(), args.netuid, &identity.hotkey, &own, run).await?;
-    let mut directory = wait_for_leader(identity.chain.as_ref(), args.netuid, &mut buckets).await?;
+    let chain = identity.chain.as_ref();
+    node::persist(async || commit(chain, args.netuid, &identity.hotkey, &own, run).await).await?;
+    let mut directory = wait_for_leader(chain, args.netuid, &mut buckets).await?;
     let schedule = identity.manifest.parsed.schedule();
-    let clock = Clock::start(identity.chain.clone(), schedule).await?;
-    let before = node::now_ms();
-    identity.bucket.put("write-check", bytes::Bytes::from_static(b"ok")).await?;
-    let after = node::now_ms();
-    if let Some(info) = identity.bucket.head("write-check").await? {
-        clock.skew().store(info.last_modified_s, before, after);
-    }
+    let clock = node::persist(async || Clock::start(identity.chain.clone(), schedule).await).await?;
+    node::persist(async || {
+        let before = node::now_ms();
+        identity.bucket.put("write-check", bytes::Bytes::from_static(b"ok")).await?;
+        let after = node::now_ms();
+        if let Some(info) = identity.bucket.head("write-check").await? {
+            clock.skew().store(info.last_modified_s, before, after);
+        }
+        Ok(())
+    })
+    .await?;
     let start = begin::begin(&identity, role, new_run, &clock, &mut buckets, &mut directory).await?;
     let replica = Replica::initial(&identity.manifest.parsed, start.start_window, device)?;
     let shelf = || Shelf::open(dir.join("checkpoints"), Form::new(&identity.manifest.parsed));
@@ -384,13 +390,13 @@ impl NodeContext {
     }
 }
 
-async fn registered(chain: &dyn Chain, netuid: u16, hotkey: &Keypair) -> Result<(), Failure> {
+async fn registered(chain: &dyn Chain, netuid: u16, hotkey: &Keypair) -> Result<(), NodeError> {
     let metagraph = chain.metagraph(netuid, None).await?;
-    let account = hotkey.account();
-    if metagraph.neuron(&account).is_none() {
-        return Err(NodeError::NotRegistered { hotkey: account, netuid }.into());
+    let hotkey = hotkey.account();
+    match metagraph.neuron(&hotkey) {
+        Some(_) => Ok(()),
+        None => Err(NodeError::NotRegistered { hotkey, netuid }),
     }
-    Ok(())
 }
 
 pub fn read_manifest(run: &str) -> Result<ManifestFile, Failure> {
@@ -429,7 +435,7 @@ async fn wait_for_leader(
 ) -> Result<Directory, NodeError> {
     let mut told = false;
     loop {
-        let directory = Directory::read(chain, netuid, buckets).await?;
+        let directory = node::persist(async || Directory::read(chain, netuid, buckets).await).await?;
         if directory.any_leader().is_ok() {
             return Ok(directory);
         }
@@ -449,11 +455,11 @@ async fn wait_for_manifest(
     directory: &mut Directory,
 ) -> Result<ManifestFile, NodeError> {
     loop {
-        if let Some(manifest) = node::fetch_manifest(directory).await? {
+        if let Some(manifest) = node::persist(async || node::fetch_manifest(directory).await).await? {
             return Ok(manifest);
         }
         tokio::time::sleep(POLL * 2).await;
-        *directory = Directory::read(chain, netuid, buckets).await?;
+        *directory = node::persist(async || Directory::read(chain, netuid, buckets).await).await?;
     }
 }
 

@@ -7,4 +7,5 @@ mod context;
 mod evaluator;
 mod localnet;
 mod miner;
+mod retention;
 mod validator;

@@ -3,6 +3,7 @@
 use crate::{
     cli::Failure,
     context::{self, NodeArgs, NodeContext, Role},
+    retention::{self, Retention},
 };
 use std::{
     sync::Arc,
@@ -18,11 +19,9 @@ use templar::{
 
 mod deadline;
 mod learner;
-mod retention;
 pub mod sabotage;
 use deadline::{Closing, Deadline};
 use learner::{Learned, Learner};
-use retention::Retention;
 use sabotage::Sabotage;
 
 /// Flags of `templar miner`.
@@ -66,7 +65,7 @@ impl Miner {
     fn new(ctx: NodeContext, sabotage: Option<Sabotage>) -> Self {
         let train = &ctx.identity.manifest.parsed.train;
         let learner = Learner::open(&ctx.dir, train, &ctx.replica.model, ctx.replica.layout());
-        let (closing, retention) = (Closing::default(), Retention::default());
+        let (closing, retention) = (Closing::default(), Retention::new(retention::of_a_miner()));
         Self { ctx, learner, sabotage, closing, retention, taken_up: false, sent: None }
     }
 

@@ -3,6 +3,7 @@
 use crate::{
     cli::Failure,
     context::{self, Followed, NodeArgs, NodeContext, Role},
+    retention::{self, Retention},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,6 +28,7 @@ use templar::{
 };
 
 mod copies;
+pub mod losses;
 mod mirror;
 pub mod publish;
 mod state;
@@ -45,6 +47,10 @@ const SCORED_LATE: u64 = 3;
 pub fn scored_lately(dir: &Path, now: Window) -> Option<Window> {
     State::scored(dir).filter(|scored| scored + SCORED_LATE >= now)
 }
+/// Gathering ends this part of a window after the put window has closed, within these bounds.
+const GATHER_PART: u64 = 5;
+const GATHER_LEAST_MS: u64 = 5_000;
+const GATHER_MOST_MS: u64 = 120_000;
 /// Times that the last weights of a run are tried.
 const LAST_TRIES: usize = 10;
 /// The share of the peers that deliver below which it is not their fault that the others do not.
@@ -86,6 +92,7 @@ struct Validator {
     /// Writes and publishes checkpoints beside everything else.
     checkpoints: Option<Writer>,
     thinning: Thinning,
+    retention: Retention,
 }
 
 impl Validator {
@@ -108,7 +115,8 @@ impl Validator {
             thinning,
         };
         let checkpoints = ctx.shelf.clone().map(|shelf| Writer::start(desk(shelf)));
-        Ok(Self { ctx, state, judge, copies, mirror, checkpoints, thinning })
+        let retention = Retention::new(retention::of_a_validator(every));
+        Ok(Self { ctx, state, judge, copies, mirror, checkpoints, thinning, retention })
     }
 
     async fn judge_windows(mut self) -> Result<(), NodeError> {
@@ -175,12 +183,21 @@ impl Validator {
         let started = Instant::now();
         self.ctx.refresh_now().await;
         let arrived = arrivals.len();
-        let gathered = gather::gather(&self.ctx.view(), window, put, arrivals).await;
+        self.state.roster(&self.ctx);
+        let everybody: Vec<_> =
+            self.ctx.directory.metagraph.neurons.iter().map(|n| n.hotkey.clone()).collect();
+        let gauntlet = &self.state.gauntlet;
+        let first = gauntlet.aggregate_set(&everybody, gauntlet.config().top_g, &lots);
+        let begun_ms = chain.timestamp_ms(self.ctx.schedule.first_block(window)).await?;
+        let length_ms = put.open_ms.saturating_sub(begun_ms);
+        let by_ms =
+            put.last_accepted_ms() + GATHER_LEAST_MS.max((length_ms / GATHER_PART).min(GATHER_MOST_MS));
+        let order = gather::Order { put, by_ms: by_ms.max(node::now_ms() + GATHER_LEAST_MS), first: &first };
+        let gathered = gather::gather(&self.ctx.view(), window, order, arrivals).await;
         let seconds = started.elapsed().as_secs_f64();
         let accepted = gathered.accepted().count();
         tracing::info!(window, arrived, accepted, seconds, phase = "gather", "gathered");
 
-        self.state.roster(&self.ctx);
         let open = tokio::task::block_in_place(|| OpenWindow::new(&self.ctx.view(), window, &gathered, lots));
         // From the step on nothing goes back to the beginning of the window: what fails for the moment is tried again where it failed.
         let decided = persist(async || self.take_step(window, &put, &gathered, &open).await).await?;
@@ -216,15 +233,17 @@ impl Validator {
     async fn pay(&mut self, window: Window) -> Result<(), NodeError> {
         self.reveal().await;
         self.submit_weights().await;
-        publish::progress(&self.ctx, window, &self.state.losses, None).await;
+        publish::progress(&self.ctx, window, self.state.losses().points(), None).await;
+        let keys = self.ctx.identity.keys();
+        self.retention.look(&self.ctx.identity.bucket, &keys, window);
         Ok(())
     }
 
     /// Measures the model after a window's step, once.
     fn note_loss(&mut self, window: Window) -> Result<(), NodeError> {
-        if self.state.losses.iter().all(|known| known.window != window) {
+        if !self.state.losses().has(window) {
             let loss = tokio::task::block_in_place(|| self.judge.held_out(&self.ctx.view()))?;
-            self.state.losses.push(LossPoint { window, loss });
+            self.state.add_loss(&self.ctx, LossPoint { window, loss })?;
             tracing::info!(window, loss, "held-out loss");
         }
         Ok(())
@@ -326,7 +345,7 @@ impl Validator {
     ) -> Result<BTreeMap<AccountId, Evidence>, NodeError> {
         let started = Instant::now();
         let order = self.state.gauntlet.evaluation_order(&gathered.hotkeys(), window, seed);
-        let (ctx, losses) = (&self.ctx, &self.state.losses);
+        let (ctx, losses) = (&self.ctx, self.state.losses().points());
         // Of the last window everybody is judged: nothing waits for its end.
         let last = ctx.last_window() == Some(window);
         let go_on = async |hotkey: &AccountId| {

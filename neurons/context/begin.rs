@@ -26,7 +26,7 @@ pub async fn begin(
         match node::fetch_start(directory, &identity.manifest).await {
             Ok(Some(start)) => {
                 if role == Role::Validator {
-                    node::publish_start(identity, &start).await?;
+                    node::persist(async || node::publish_start(identity, &start).await).await?;
                 }
                 return Ok(start);
             }
@@ -39,7 +39,7 @@ pub async fn begin(
                 // One whole window of notice, so that everyone is there when the first one opens.
                 let (run, netuid) = (identity.run(), identity.netuid);
                 let start = RunStart { run, netuid, start_window: clock.window() + 2 };
-                node::publish_start(identity, &start).await?;
+                node::persist(async || node::publish_start(identity, &start).await).await?;
                 tracing::info!(window = start.start_window, "a new run begins");
                 return Ok(start);
             }
@@ -51,6 +51,7 @@ pub async fn begin(
             _ => {}
         }
         tokio::time::sleep(POLL * 2).await;
-        *directory = Directory::read(identity.chain.as_ref(), identity.netuid, buckets).await?;
+        let chain = identity.chain.as_ref();
+        *directory = node::persist(async || Directory::read(chain, identity.netuid, buckets).await).await?;
     }
 }

@@ -4,13 +4,16 @@ use super::{
     plan::{Kind, Neuron, Plan},
     watch::furthest,
 };
-use crate::cli::{Exit, Failure};
+use crate::{
+    cli::{Exit, Failure},
+    validator::losses::LossObject,
+};
 use std::collections::BTreeMap;
 use templar::{
-    bucket::keys::RunKeys,
+    bucket::{Store, keys::RunKeys},
     chain::Chain,
     gauntlet::ScoreRecord,
-    report::{PeerReport, Report, WeightsOnChain},
+    report::{LossPoint, PeerReport, Report, WeightsOnChain},
     round::{self, MAX_DOCUMENT_BYTES, SyncRecord},
     telemetry::{files::write_atomic, score_log},
     wallet::{AccountId, verify},
@@ -18,6 +21,8 @@ use templar::{
 
 /// Longest score log of a window, and longest progress object, in bytes.
 const MAX_BYTES: u64 = 4 << 20;
+/// Objects of a loss curve that are read.
+const MOST_OBJECTS: usize = 1000;
 
 /// Reads the outcome back from the chain and the buckets, as anyone could.
 pub async fn read(chain: &dyn Chain, plan: &Plan) -> Result<Report, Failure> {
@@ -29,7 +34,8 @@ pub async fn read(chain: &dyn Chain, plan: &Plan) -> Result<Report, Failure> {
     let bucket = plan.bucket(validator)?;
     // Of a null window there are none: those before it stand.
     let mut scores = BTreeMap::new();
-    let first = progress.losses.iter().map(|point| point.window).min().unwrap_or(progress.window);
+    let losses = losses(bucket.as_ref(), &keys).await?;
+    let first = losses.iter().map(|point| point.window).min().unwrap_or(progress.window);
     for window in (first..=progress.window).rev() {
         let Ok(log) = bucket.get(&keys.scores(window), MAX_BYTES).await else { continue };
         scores = scores_of(&log.bytes, &validator.account())?;
@@ -64,8 +70,8 @@ pub async fn read(chain: &dyn Chain, plan: &Plan) -> Result<Report, Failure> {
     let head = chain.head().await?.number;
     let history = chain.weights_history(plan.netuid, 0, head, None).await?;
     Ok(Report {
-        windows: progress.losses.len() as u64,
-        loss: progress.losses,
+        windows: losses.len() as u64,
+        loss: losses,
         peers,
         model_hash,
         weights_on_chain: history
@@ -73,6 +79,18 @@ pub async fn read(chain: &dyn Chain, plan: &Plan) -> Result<Report, Failure> {
             .map(|s| WeightsOnChain { block: s.block, validator_uid: s.validator_uid, weights: s.weights })
             .collect(),
     })
+}
+
+/// The loss curve that a validator has published.
+async fn losses(bucket: &dyn Store, keys: &RunKeys) -> Result<Vec<LossPoint>, Failure> {
+    let mut losses = Vec::new();
+    for key in bucket.list(&keys.prefix("losses"), MOST_OBJECTS).await? {
+        let object = bucket.get(&key, MAX_BYTES).await?;
+        let object: LossObject = serde_json::from_slice(&object.bytes)
+            .map_err(|e| Failure::new(Exit::Data, format!("the loss curve `{key}` is unreadable: {e}")))?;
+        losses.extend(object.losses);
+    }
+    Ok(losses)
 }
 
 /// The records of a window's score log, by UID, after checking whose log it is.

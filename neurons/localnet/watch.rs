@@ -91,7 +91,7 @@ pub async fn until_the_end(
             let fresh_window = seen.map(|(w, _)| w) != Some(published.window);
             seen = Some((published.window, published.judging));
             moved = Instant::now();
-            let done = published.losses.len() as u64;
+            let done = published.done;
             if progress.terminal || fresh_window {
                 let block = chain.head().await.map(|h| h.number).unwrap_or_default();
                 progress.window(done, manifest.schedule.windows, describe(&published, block));
@@ -149,7 +149,7 @@ pub async fn furthest(plan: &Plan) -> Result<Option<(&Neuron, Published)>, Failu
 }
 
 fn describe(published: &Published, block: u64) -> String {
-    let loss = published.losses.last().map_or(f64::NAN, |l| l.loss);
+    let loss = published.loss.unwrap_or(f64::NAN);
     let who = published.judging.map(|uid| format!(", judging UID {uid}")).unwrap_or_default();
     format!("block {block}, held-out loss {loss:.3}{who}")
 }

@@ -21,8 +21,10 @@ pub struct Progress {
     pub window: Window,
     /// Who is being measured.
     pub judging: Option<Uid>,
-    /// Mean loss on held-out text after the step of each window.
-    pub losses: Vec<LossPoint>,
+    /// Windows whose loss is known.
+    pub done: u64,
+    /// Mean loss on held-out text after the last of them.
+    pub loss: Option<f64>,
 }
 
 /// A round that this validator has decided.
@@ -94,7 +96,8 @@ pub async fn round(
 
 /// Shows where the validator is. A failure costs nothing but the news.
 pub async fn progress(ctx: &NodeContext, window: Window, losses: &[LossPoint], judging: Option<Uid>) {
-    let progress = Progress { window, judging, losses: losses.to_vec() };
+    let (done, loss) = (losses.len() as u64, losses.last().map(|point| point.loss));
+    let progress = Progress { window, judging, done, loss };
     let Ok(bytes) = serde_json::to_vec(&progress) else { return };
     let key = ctx.identity.keys().progress();
     if let Err(error) = ctx.identity.bucket.put(&key, bytes.into()).await {

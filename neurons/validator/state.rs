@@ -1,6 +1,6 @@
 //! What a validator remembers: Gauntlet's state, the score log and the loss curve, all on disk.
 
-use super::copies::Copies;
+use super::{copies::Copies, losses::Losses};
 use crate::context::NodeContext;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,6 @@ const FILE: &str = "validator.json";
 #[derive(Serialize, Deserialize)]
 struct Saved {
     gauntlet: Gauntlet,
-    losses: Vec<LossPoint>,
     /// The newest window's part of the score log. It is here first, so that state and log can never
     /// differ by more than what the next start puts right.
     newest: Option<(Window, String)>,
@@ -52,8 +51,7 @@ pub struct Unpaid {
 pub struct State {
     /// Ratings, averages and scores.
     pub gauntlet: Gauntlet,
-    /// Mean loss on held-out text after the step of each window.
-    pub losses: Vec<LossPoint>,
+    losses: Losses,
     log: ScoreLog,
     path: PathBuf,
     newest: Option<(Window, String)>,
@@ -69,6 +67,7 @@ impl State {
         let path = ctx.dir.join(FILE);
         let mut log = ScoreLog::open(&ctx.dir.join("scores.jsonl"))?;
         let outbox = Copies::open(ctx.dir.join("outbox"))?;
+        let losses = Losses::open(&ctx.dir)?;
         match std::fs::read(&path) {
             Ok(bytes) => {
                 let saved: Saved = serde_json::from_slice(&bytes).map_err(|e| file(&path, e.into()))?;
@@ -81,12 +80,12 @@ impl State {
                 {
                     log.append(*window, text)?;
                 }
-                let Saved { gauntlet, losses, newest, previous, unpaid } = saved;
+                let Saved { gauntlet, newest, previous, unpaid } = saved;
                 Ok(Self { gauntlet, losses, log, path, newest, previous, unpaid, outbox })
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let gauntlet = Gauntlet::new(&ctx.identity.manifest.parsed.gauntlet);
-                let (losses, newest, previous, unpaid) = (Vec::new(), None, None, None);
+                let (newest, previous, unpaid) = (None, None, None);
                 Ok(Self { gauntlet, losses, log, path, newest, previous, unpaid, outbox })
             }
             Err(source) => Err(file(&path, source)),
@@ -172,7 +171,6 @@ impl State {
         let weights = due.then(|| Unpaid { window, weights: gauntlet.weights() });
         let saved = Saved {
             gauntlet,
-            losses: self.losses.clone(),
             newest: Some((window, text.clone())),
             previous,
             unpaid: weights.or_else(|| self.unpaid.clone()),
@@ -203,7 +201,6 @@ impl State {
         self.unpaid = None;
         let saved = Saved {
             gauntlet: self.gauntlet.clone(),
-            losses: self.losses.clone(),
             newest: self.newest.clone(),
             previous: self.previous,
             unpaid: None,
@@ -226,6 +223,25 @@ impl State {
         }
         self.outbox.add(&identity.keys().scores(window), text.as_bytes())?;
         self.outbox.publish(&identity.bucket);
+        Ok(())
+    }
+
+    /// The loss curve so far.
+    pub fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    /// Adds a window to the loss curve, and begins to publish that.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn add_loss(&mut self, ctx: &NodeContext, point: LossPoint) -> Result<(), NodeError> {
+        if !self.losses.has(point.window) {
+            self.losses.add(point)?;
+        }
+        let (key, object) = self.losses.object(&ctx.identity.keys(), point.window);
+        self.outbox.add(&key, &object)?;
+        self.outbox.publish(&ctx.identity.bucket);
         Ok(())
     }
 

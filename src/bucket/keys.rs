@@ -66,6 +66,11 @@ pub enum Key {
         /// The window.
         window: Window,
     },
+    /// Losses on held-out text, of a thousand windows.
+    Losses {
+        /// The first of them.
+        window: Window,
+    },
     /// A file of a checkpoint, in the leader's bucket.
     Checkpoint {
         /// The last window whose step is in it.
@@ -108,6 +113,7 @@ impl RunKeys {
             Key::Sync { window } => format!("{run}/sync/{window:010}.json"),
             Key::Scores { window } => format!("{run}/scores/{window:010}.jsonl"),
             Key::State { window } => format!("{run}/state/{window:010}.json"),
+            Key::Losses { window } => format!("{run}/losses/{window:010}.json"),
             Key::Checkpoint { window, file } => format!("{run}/checkpoint/{window:010}/{file}"),
         }
     }
@@ -162,12 +168,17 @@ impl RunKeys {
         self.key(&Key::State { window })
     }
 
+    /// `{run}/losses/{window}.json`
+    pub fn losses(&self, window: Window) -> String {
+        self.key(&Key::Losses { window })
+    }
+
     /// `{run}/checkpoint/{window}/{file}`; `file` is a plain name.
     pub fn checkpoint(&self, window: Window, file: &str) -> String {
         self.key(&Key::Checkpoint { window, file: file.to_owned() })
     }
 
-    /// The prefix of a family of keys, to list it: `gradient`, `round`, `sync`, `scores`, `state` or
+    /// The prefix of a family of keys, to list it: `gradient`, `round`, `sync`, `scores`, `state`, `losses` or
     /// `checkpoint`.
     pub fn prefix(&self, family: &str) -> String {
         format!("{}/{family}/", self.run)
@@ -198,6 +209,7 @@ impl RunKeys {
             "gradient" => Some(Key::Gradient { window: number(name.strip_suffix(".safetensors")?)? }),
             "sync" => Some(Key::Sync { window: number(name.strip_suffix(".json")?)? }),
             "state" => Some(Key::State { window: number(name.strip_suffix(".json")?)? }),
+            "losses" => Some(Key::Losses { window: number(name.strip_suffix(".json")?)? }),
             "scores" => Some(Key::Scores { window: number(name.strip_suffix(".jsonl")?)? }),
             "round" => match name.split_once('/') {
                 None => Some(Key::Round { window: number(name.strip_suffix(".json")?)? }),
@@ -229,6 +241,7 @@ impl Key {
             | Self::Sync { window }
             | Self::Scores { window }
             | Self::State { window }
+            | Self::Losses { window }
             | Self::Checkpoint { window, .. } => Some(*window),
         }
     }
@@ -262,6 +275,7 @@ mod tests {
             (Key::Sync { window: 0 }, format!("{RUN}/sync/0000000000.json")),
             (Key::Scores { window: 1 }, format!("{RUN}/scores/0000000001.jsonl")),
             (Key::State { window: 1 }, format!("{RUN}/state/0000000001.json")),
+            (Key::Losses { window: 3000 }, format!("{RUN}/losses/0000003000.json")),
             (
                 Key::Checkpoint { window: 20, file: "model.safetensors".into() },
                 format!("{RUN}/checkpoint/0000000020/model.safetensors"),

@@ -13,7 +13,7 @@ mod tests;
 pub use arrivals::{Arrivals, watch};
 pub(crate) use look::one;
 
-use super::View;
+use super::{View, clock::sleep_until_ms};
 use crate::{
     gauntlet::{Evidence, Observation, overlap, stage1::Stage1},
     gradient::{Layout, PseudoGradient},
@@ -89,17 +89,28 @@ impl Gathered {
     }
 }
 
+/// When gathering ends and whom it begins with.
+#[derive(Debug, Clone)]
+pub struct Order<'a> {
+    /// The put window of what is gathered.
+    pub put: PutWindow,
+    /// When it must be over, by this machine's clock in milliseconds: a peer whose bucket is not done by then has not answered.
+    pub by_ms: u64,
+    /// Who comes first, in this order: those who would be aggregated, so that a slow stranger holds up nobody's round.
+    pub first: &'a [AccountId],
+}
+
 /// Checks every peer but this validator itself. No peer's trouble reaches another. One without a bucket that can be read, whatever it
 /// has committed, is absent.
 ///
 /// To be called when the put window has closed. What `arrivals` holds is taken where one question to the store shows that the
 /// object is the same still; every other peer's is fetched now. The verdicts are those of a look that begins now.
-pub async fn gather(view: &View<'_>, window: Window, put: PutWindow, arrivals: Arrivals) -> Gathered {
-    let me = view.identity.account();
+pub async fn gather(view: &View<'_>, window: Window, order: Order<'_>, arrivals: Arrivals) -> Gathered {
+    let (me, put) = (view.identity.account(), order.put);
     let key = view.identity.keys().gradient(window);
     let mut arrivals = arrivals;
     let peers = view.directory.metagraph.neurons.iter().filter(|neuron| neuron.hotkey != me);
-    let jobs: Vec<_> = peers
+    let mut jobs: Vec<_> = peers
         .map(|n| {
             let store = view.directory.store(&n.hotkey).cloned();
             let arrived = store.as_ref().and_then(|store| arrivals.take(n.uid, &n.hotkey, store));
@@ -107,24 +118,45 @@ pub async fn gather(view: &View<'_>, window: Window, put: PutWindow, arrivals: A
         })
         .collect();
     drop(arrivals);
+    let place = |hotkey: &AccountId| order.first.iter().position(|first| first == hotkey);
+    jobs.sort_by_key(|(_, hotkey, ..)| place(hotkey).unwrap_or(usize::MAX));
+    let silent =
+        |(uid, hotkey): (Uid, AccountId)| (hotkey, Peer { uid, stage1: Stage1::Unanswered, payload: None });
+    let everybody = jobs.iter().map(|(uid, hotkey, ..)| (*uid, hotkey.clone()));
+    let mut peers: BTreeMap<AccountId, Peer> = everybody.map(silent).collect();
     let key = key.as_str();
-    let peers = stream::iter(jobs)
-        .map(|(uid, hotkey, store, arrived)| async move {
-            let unchanged = match arrived {
-                Some(arrived) => arrived.if_unchanged(key).await,
-                None => None,
-            };
-            let peer = match unchanged {
-                Some(peer) => peer,
-                None => one(view, window, &put, uid, &hotkey, store).await,
-            };
-            if !peer.stage1.is_accepted() && peer.stage1 != Stage1::Absent {
-                tracing::warn!(window, uid, %hotkey, "refused: {}", peer.stage1.describe());
+    let looks = stream::iter(jobs).map(|(uid, hotkey, store, arrived)| async move {
+        let unchanged = match arrived {
+            Some(arrived) => arrived.if_unchanged(key).await,
+            None => None,
+        };
+        let peer = match unchanged {
+            Some(peer) => peer,
+            None => one(view, window, &put, uid, &hotkey, store).await,
+        };
+        (hotkey, peer)
+    });
+    let mut looks = std::pin::pin!(looks.buffer_unordered(AT_ONCE));
+    let mut end = std::pin::pin!(sleep_until_ms(order.by_ms));
+    loop {
+        tokio::select! {
+            // What is done by then counts.
+            biased;
+            look = looks.next() => match look {
+                Some((hotkey, peer)) => _ = peers.insert(hotkey, peer),
+                None => break,
+            },
+            () = &mut end => {
+                let missing = peers.values().filter(|peer| peer.stage1 == Stage1::Unanswered).count();
+                tracing::warn!(window, missing, "gathering has taken its time; whoever is not done has not answered");
+                break;
             }
-            (hotkey, peer)
-        })
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
+        }
+    }
+    for (hotkey, Peer { uid, stage1, .. }) in &peers {
+        if !stage1.is_accepted() && *stage1 != Stage1::Absent {
+            tracing::warn!(window, uid, %hotkey, "refused: {}", stage1.describe());
+        }
+    }
     Gathered { peers }
 }

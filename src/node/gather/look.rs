@@ -81,7 +81,19 @@ pub(super) async fn look(
         Err(error) => return Err(error),
     };
     let timing = Timing::OnTime { seconds };
-    let peer = match tokio::task::block_in_place(|| check(view, window, uid, hotkey, &object.bytes)) {
+    // Decoding goes on beside the downloads of others.
+    let identity = &view.identity;
+    let (run, netuid) = (identity.manifest.hash(), identity.netuid);
+    let expected = Expected { run, netuid, window, uid, hotkey: hotkey.clone() };
+    let (bytes, layout) = (object.bytes.clone(), view.replica.shared_layout());
+    let decode = tokio::task::spawn_blocking(move || gradient::decode(&bytes, &layout, &expected, verify));
+    let decoded = match decode.await {
+        Ok(decoded) => decoded.map_err(|error| error.to_string()),
+        Err(_) => Err("it could not be decoded".to_owned()),
+    };
+    let checked =
+        decoded.and_then(|payload| tokio::task::block_in_place(|| check(view, window, hotkey, payload)));
+    let peer = match checked {
         Ok((payload, steps_behind)) => {
             let mut peer = verdict(Some(Found { timing, content: Ok(steps_behind) }));
             peer.payload = peer.stage1.is_accepted().then(|| (Arc::new(payload), object.bytes));
@@ -92,19 +104,14 @@ pub(super) async fn look(
     Ok(Look { peer, info: Some(object.info) })
 }
 
-/// Decodes an object and compares what it claims with what the window assigns and with our model.
+/// Compares what an object claims with what the window assigns and with our model.
 fn check(
     view: &View<'_>,
     window: Window,
-    uid: Uid,
     hotkey: &AccountId,
-    object: &[u8],
+    payload: PseudoGradient,
 ) -> Result<(PseudoGradient, f64), String> {
-    let identity = &view.identity;
-    let run = identity.manifest.hash();
-    let expected = Expected { run, netuid: identity.netuid, window, uid, hotkey: hotkey.clone() };
-    let payload =
-        gradient::decode(object, view.replica.layout(), &expected, verify).map_err(|e| e.to_string())?;
+    let run = view.identity.manifest.hash();
     let claimed = view.claimed(hotkey, window, payload.header.sample_count)?;
     match view.sample_digest(&claimed) {
         Ok(digest) if digest != payload.header.sample_digest => {

@@ -33,6 +33,8 @@ enum Manner {
     InParts,
     WithoutTags,
     Away,
+    /// Answers, and takes its time.
+    Slow,
 }
 
 impl Bucket {
@@ -76,6 +78,9 @@ impl Store for Bucket {
         self.memory.put(key, bytes).await
     }
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, BucketError> {
+        if self.manner == Manner::Slow {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+        }
         self.answers()?;
         Ok(self.memory.head(key).await?.map(|info| self.shown(info)))
     }
@@ -191,6 +196,10 @@ fn verdicts(gathered: &Gathered) -> BTreeMap<Uid, String> {
     gathered.peers.values().map(verdict).collect()
 }
 
+fn order(put: PutWindow) -> Order<'static> {
+    Order { put, by_ms: u64::MAX, first: &[] }
+}
+
 fn put_window() -> PutWindow {
     let open_ms = now_ms() / 1000 * 1000;
     PutWindow { open_ms, close_ms: open_ms + 1000 }
@@ -240,11 +249,11 @@ async fn a_look_while_the_put_window_is_open_changes_no_verdict() {
     let before: Vec<usize> = buckets.iter().map(|bucket| bucket.reads.load(Ordering::SeqCst)).collect();
     assert_eq!(before, [1, 1, 0, 0, 1, 1, 0, 0, 1, 0, 1, 0], "each object is read once");
 
-    let watched = gather(&view, WINDOW, put, arrivals).await;
+    let watched = gather(&view, WINDOW, order(put), arrivals).await;
     let reads = buckets.iter().map(|bucket| bucket.reads.load(Ordering::SeqCst));
     let after: Vec<usize> = reads.zip(&before).map(|(reads, before)| reads - before).collect();
     assert_eq!(after, MANNERS.map(|(.., reads)| reads), "only what changed is read again");
-    let looked = gather(&view, WINDOW, put, Arrivals::default()).await;
+    let looked = gather(&view, WINDOW, order(put), Arrivals::default()).await;
     assert_eq!(verdicts(&watched), verdicts(&looked));
     for (peer, (_, said, _)) in MANNERS.iter().enumerate() {
         let verdict = &verdicts(&watched)[&(peer as Uid + 1)];
@@ -255,8 +264,27 @@ async fn a_look_while_the_put_window_is_open_changes_no_verdict() {
     vanished.remove(&subnet.peers[0].account());
     let directory = Directory::of(subnet.directory.metagraph.clone(), vanished);
     let view = View { directory: &directory, ..subnet.view() };
-    let gathered = gather(&view, WINDOW, put, Arrivals::default()).await;
+    let gathered = gather(&view, WINDOW, order(put), Arrivals::default()).await;
     assert_eq!(gathered.peers[&subnet.peers[0].account()].stage1, Stage1::Absent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_buckets_hold_nobody_up() {
+    // More of them than are asked at once, before all others in the order of UIDs.
+    let mut buckets: Vec<_> = (0..2 * AT_ONCE).map(|_| Bucket::new(Manner::Slow)).collect();
+    buckets.push(Bucket::new(Manner::Plain));
+    let subnet = Subnet::new(&buckets).await;
+    let put = put_window();
+    let good = 2 * AT_ONCE;
+    buckets[good].upload(put.open_ms, &subnet.object(good, 1)).await;
+    let first = [subnet.peers[good].account()];
+    let order = Order { put, by_ms: now_ms() + 2000, first: &first };
+    let started = std::time::Instant::now();
+    let gathered = gather(&subnet.view(), WINDOW, order, Arrivals::default()).await;
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(gathered.peers[&first[0]].stage1.is_accepted());
+    let silent = gathered.peers.values().filter(|peer| peer.stage1 == Stage1::Unanswered).count();
+    assert_eq!(silent, 2 * AT_ONCE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,7 +299,7 @@ async fn a_late_start_and_a_peer_that_moved_are_looked_at_afresh() {
     // The peer commits another bucket, in which there is nothing.
     let moved = BTreeMap::from([(subnet.peers[0].account(), buckets[1].clone() as Arc<dyn Store>)]);
     subnet.directory = Directory::of(subnet.directory.metagraph.clone(), moved);
-    let gathered = gather(&subnet.view(), WINDOW, put, arrivals).await;
+    let gathered = gather(&subnet.view(), WINDOW, order(put), arrivals).await;
     assert_eq!(gathered.peers[&subnet.peers[0].account()].stage1, Stage1::Absent);
 }
 
