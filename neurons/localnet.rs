@@ -9,6 +9,7 @@ use std::{path::PathBuf, time::Duration};
 use templar::{report::Report, wallet::Keypair};
 
 mod chain;
+mod chaos;
 mod keeper;
 mod outcome;
 mod pace;
@@ -48,6 +49,9 @@ pub struct Args {
     /// When so many windows are over, the first validator ends for good, and the second has the highest stake from then on.
     #[arg(long, value_name = "WINDOW", hide = true)]
     pub replace_leader: Option<u64>,
+    /// A script of what goes wrong, and when: processes that are killed or stand still, trouble of the storage, late finality.
+    #[arg(long, value_name = "SCRIPT.toml")]
+    pub chaos: Option<PathBuf>,
     /// How many blocks the chain's last final one is behind the newest.
     #[arg(long, value_name = "BLOCKS", default_value_t = 0, hide = true)]
     pub finality_lag: u32,
@@ -154,6 +158,12 @@ fn kept(plan: &Plan, report: &Report) -> String {
 }
 
 async fn play(args: &Args, plan: &Plan, processes: &mut Processes) -> Result<Report, Failure> {
+    let names: Vec<&str> = plan.neurons.iter().map(|neuron| neuron.name.as_str()).collect();
+    let names = [&["chain", "storage"][..], &names].concat();
+    let mut chaos = match &args.chaos {
+        Some(script) => chaos::Chaos::read(script, &names)?,
+        None => chaos::Chaos::default(),
+    };
     let progress = watch::Progress::new(args.windows);
     progress.stage("starting the chain and the storage");
     processes.start_chain(plan).await?;
@@ -163,7 +173,7 @@ async fn play(args: &Args, plan: &Plan, processes: &mut Processes) -> Result<Rep
     chain::set_up(&client, plan, &alice, |what| progress.stage(what)).await?;
     progress.stage("starting the neurons");
     processes.start_neurons(plan, 0)?;
-    watch::until_the_end(&client, plan, processes, &progress).await?;
+    watch::until_the_end(&client, plan, processes, &progress, &mut chaos).await?;
     progress.stage("waiting for the chain to pay for the last weights");
     chain::next_epoch(&client, plan, Duration::from_secs(60)).await?;
     let report = outcome::read(&client, plan).await?;

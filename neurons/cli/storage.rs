@@ -1,8 +1,12 @@
 //! `templar storage`: serves buckets from a folder, as an S3 server.
 
 use crate::{cli::Failure, context::told_to_stop};
-use std::{io::Write, net::SocketAddr, path::PathBuf};
-use templar::bucket::server::{Keys, ServerConfig, start};
+use std::{io::Write, net::SocketAddr, path::PathBuf, time::Duration};
+use templar::bucket::server::{Faults, Keys, ServerConfig, start};
+use tokio::sync::watch;
+
+/// How often the file of faults is read.
+const FAULTS_AGE: Duration = Duration::from_millis(200);
 
 /// Flags of `templar storage`.
 #[derive(Debug, clap::Args)]
@@ -19,6 +23,9 @@ pub struct Args {
     /// The file of the access keys, which only its owner may be able to read.
     #[arg(long, value_name = "FILE")]
     pub keys: PathBuf,
+    /// A file that says how to misbehave, for tests; it is read again when it changes.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub faults: Option<PathBuf>,
     /// End when standard input ends, as a program started by another should.
     #[arg(long, hide = true)]
     pub exit_with_parent: bool,
@@ -27,7 +34,8 @@ pub struct Args {
 /// Serves until it is told to stop. Prints the server's address on stdout when it listens.
 pub async fn run(args: Args) -> Result<(), Failure> {
     let keys = Keys::read(&args.keys)?;
-    let config = ServerConfig::new(SocketAddr::new(args.host, args.port), args.dir, keys);
+    let mut config = ServerConfig::new(SocketAddr::new(args.host, args.port), args.dir, keys);
+    config.faults = args.faults.map(follow_faults);
     let server = start(config).await?;
     // Whoever started this reads the line to learn the port; if nobody reads, that is no error.
     let mut stdout = std::io::stdout();
@@ -35,4 +43,22 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     told_to_stop(args.exit_with_parent).await;
     server.stop().await;
     Ok(())
+}
+
+/// What a file says, kept up to date; what cannot be read changes nothing.
+fn follow_faults(path: PathBuf) -> watch::Receiver<Faults> {
+    let (tell, faults) = watch::channel(Faults::default());
+    tokio::spawn(async move {
+        loop {
+            if let Some(now) = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
+                tell.send_if_modified(|known| {
+                    let changed = *known != now;
+                    *known = now;
+                    changed
+                });
+            }
+            tokio::time::sleep(FAULTS_AGE).await;
+        }
+    });
+    faults
 }

@@ -2,6 +2,7 @@
 
 use super::{
     chain::QUICK_BLOCK,
+    chaos::FAULTS,
     keeper::{Fate, Keeper, Patience, Recipe},
     plan::{COLDKEY, Kind, Neuron, Plan},
 };
@@ -79,6 +80,7 @@ impl Processes {
             format!("--port={}", plan.storage_port),
             format!("--dir={}", plan.dir.join("storage").display()),
             format!("--keys={}", keys.display()),
+            format!("--faults={}", plan.dir.join(FAULTS).display()),
             "--exit-with-parent".to_owned(),
         ];
         self.launch("storage", arguments.to_vec(), vec![])?;
@@ -101,6 +103,24 @@ impl Processes {
         // The process is killed when its keeper is gone.
         if let Some((keeper, _)) = self.tasks.get(name) {
             keeper.abort();
+        }
+    }
+
+    /// Sends a process a signal, by the name that `kill` has for it.
+    ///
+    /// # Errors
+    /// Where there is no such process.
+    pub fn signal(&self, name: &str, signal: &str) -> Result<(), Failure> {
+        let pid = self.pids.lock().ok().and_then(|pids| pids.get(name).copied());
+        let sent = pid.is_some_and(|pid| {
+            let status = std::process::Command::new("kill").args([signal, &pid.to_string()]).status();
+            status.is_ok_and(|status| status.success())
+        });
+        match sent {
+            true => Ok(()),
+            false => {
+                Err(Failure::new(Exit::Unexpected, format!("cannot send {signal} to the process `{name}`")))
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Watches a localnet to its end, and shows where it is.
 
 use super::{
+    chaos::Chaos,
     keeper::Fate,
     plan::{Kind, Neuron, Plan},
     processes::Processes,
@@ -75,6 +76,7 @@ pub async fn until_the_end(
     plan: &Plan,
     processes: &mut Processes,
     progress: &Progress,
+    chaos: &mut Chaos,
 ) -> Result<(), Failure> {
     let manifest = &plan.manifest.parsed;
     let window_time = Duration::from_millis(manifest.schedule.blocks_per_window * plan.block_ms);
@@ -97,6 +99,7 @@ pub async fn until_the_end(
                 progress.window(done, manifest.schedule.windows, describe(&published, block));
             }
             processes.start_neurons(plan, done)?;
+            chaos.play(done, plan, processes, chain).await?;
             if replace_leader.take_if(|at| *at <= done).is_some() {
                 processes.end(&plan.neurons[0].name);
                 super::chain::lead(chain, plan, &plan.neurons[1]).await?;
@@ -123,6 +126,7 @@ pub async fn until_the_end(
         if running == 0 {
             return Ok(());
         }
+        chaos.release(running, processes)?;
         if moved.elapsed() > patience {
             return Err(Failure::new(
                 Exit::Unexpected,

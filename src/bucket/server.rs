@@ -5,12 +5,15 @@
 //! read and write. What no neuron needs (copies, policies, listing of buckets) is not served at all.
 
 mod access;
+mod faults;
 mod keys;
 mod objects;
 
+pub use faults::Faults;
 pub use keys::{Access, AccessKey, BucketKeys, Keys, KeysError};
 
 use access::Gate;
+use faults::Faulty;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
@@ -35,12 +38,14 @@ pub struct ServerConfig {
     pub keys: Keys,
     /// Uploads larger than this are refused.
     pub max_object_bytes: u64,
+    /// How it misbehaves, for tests of what clients make of it.
+    pub faults: Option<watch::Receiver<Faults>>,
 }
 
 impl ServerConfig {
     /// Objects of up to 5 GiB, the most that S3 allows in one request.
     pub fn new(addr: SocketAddr, dir: impl Into<PathBuf>, keys: Keys) -> Self {
-        Self { addr, dir: dir.into(), keys, max_object_bytes: 5 << 30 }
+        Self { addr, dir: dir.into(), keys, max_object_bytes: 5 << 30, faults: None }
     }
 }
 
@@ -115,7 +120,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Starts the server.
 pub async fn start(config: ServerConfig) -> Result<Handle, ServerError> {
     config.keys.check()?;
-    let ServerConfig { addr, dir, keys, max_object_bytes } = config;
+    let ServerConfig { addr, dir, keys, max_object_bytes, faults } = config;
     make_folder(&dir)?;
     for bucket in keys.buckets() {
         make_folder(&dir.join(bucket))?;
@@ -129,7 +134,8 @@ pub async fn start(config: ServerConfig) -> Result<Handle, ServerError> {
     let listener = TcpListener::bind(addr).await.map_err(|source| ServerError::Listen { addr, source })?;
     let addr = listener.local_addr().map_err(|source| ServerError::Listen { addr, source })?;
     let (stop, stopped) = watch::channel(());
-    let serving = tokio::spawn(serve(listener, service.build(), stopped));
+    let faults = faults.unwrap_or_else(|| watch::channel(Faults::default()).1);
+    let serving = tokio::spawn(serve(listener, Faulty::new(service.build(), faults), stopped));
     Ok(Handle { addr, stop, serving })
 }
 
@@ -138,7 +144,7 @@ fn make_folder(path: &Path) -> Result<(), ServerError> {
     std::fs::create_dir_all(path).map_err(fail)
 }
 
-async fn serve(listener: TcpListener, service: S3Service, mut stopped: watch::Receiver<()>) {
+async fn serve(listener: TcpListener, service: Faulty, mut stopped: watch::Receiver<()>) {
     let mut http = Builder::new(TokioExecutor::new());
     http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     http.http2().timer(TokioTimer::new());

@@ -61,6 +61,15 @@ pub enum AdminCall {
 }
 
 impl SubtensorClient {
+    /// Changes how many blocks the last final one of a development chain is behind the newest, from now on.
+    ///
+    /// # Errors
+    /// [`ChainError::Node`] on every other chain, which has no such method.
+    pub async fn set_finality_lag(&self, blocks: u32) -> Result<(), ChainError> {
+        let (method, link) = ("dev_setFinalityLag", self.link());
+        link.ask(method, || link.raw.request(method, rpc_params![blocks])).await
+    }
+
     /// Changes the time between two blocks of a development chain, from the next one on.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 )]
 
 mod boto3;
+mod faults;
 mod hostile;
 mod served;
 mod store;

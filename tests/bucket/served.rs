@@ -3,8 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 use templar::bucket::{
     Endpoint, S3Options, S3Store,
-    server::{BucketKeys, Handle, Keys, ServerConfig, start},
+    server::{BucketKeys, Faults, Handle, Keys, ServerConfig, start},
 };
+use tokio::sync::watch;
 
 pub struct Served {
     pub handle: Handle,
@@ -23,6 +24,18 @@ pub async fn serve_again(addr: SocketAddr, dir: tempfile::TempDir, buckets: Vec<
     let mut keys = Keys::default();
     buckets.iter().for_each(|bucket| keys.add(bucket));
     let handle = start(ServerConfig::new(addr, dir.path(), keys)).await.unwrap();
+    let endpoint = format!("http://{}", handle.addr()).parse().unwrap();
+    Served { handle, buckets, endpoint, dir }
+}
+
+/// Serves new buckets with faults.
+pub async fn serve_with(count: usize, faults: watch::Receiver<Faults>) -> Served {
+    let buckets: Vec<_> = (0..count).map(|_| BucketKeys::generate().unwrap()).collect();
+    let (dir, mut keys) = (tempfile::tempdir().unwrap(), Keys::default());
+    buckets.iter().for_each(|bucket| keys.add(bucket));
+    let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into(), dir.path(), keys);
+    config.faults = Some(faults);
+    let handle = start(config).await.unwrap();
     let endpoint = format!("http://{}", handle.addr()).parse().unwrap();
     Served { handle, buckets, endpoint, dir }
 }

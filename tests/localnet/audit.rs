@@ -15,9 +15,9 @@ use templar::{
 };
 
 /// A localnet that has ended, with its chain and storage still up.
-struct Kept {
+pub struct Kept {
     child: Child,
-    dir: PathBuf,
+    pub dir: PathBuf,
     network: String,
     endpoint: String,
 }
@@ -29,7 +29,7 @@ impl Drop for Kept {
     }
 }
 
-fn localnet(dir: &Path, arguments: &[&str], mut at_window: impl FnMut(u64)) -> Kept {
+pub fn localnet(dir: &Path, arguments: &[&str], mut at_window: impl FnMut(u64)) -> Kept {
     let _network = crate::one_network();
     let mut child = Command::new(env!("CARGO_BIN_EXE_templar"))
         .args(["localnet", "--keep", "--json", "--dir"])
@@ -76,9 +76,16 @@ impl Kept {
     /// Audits the validator; gives the exit code and the report.
     #[track_caller]
     fn audit(&self, from: u64, to: u64) -> (i32, Value) {
+        self.audit_of(1, from, to)
+    }
+
+    /// Audits the validator with this UID.
+    #[track_caller]
+    pub fn audit_of(&self, uid: u16, from: u64, to: u64) -> (i32, Value) {
         let data = format!("--data={}", self.dir.join("data").display());
+        let validator = format!("--validator={uid}");
         let window = format!("--window={from}..{to}");
-        let output = self.templar(&["audit", "--validator=1", "--json", "--device=cpu", &data, &window]);
+        let output = self.templar(&["audit", &validator, "--json", "--device=cpu", &data, &window]);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(stderr.contains("error: "), !output.status.success(), "{stderr}");
         let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{stderr}"));

@@ -10,6 +10,7 @@
 mod audit;
 mod catch_up;
 mod data;
+mod faults;
 mod finality;
 mod network;
 mod succession;
