@@ -8,6 +8,7 @@ use templar::{
 
 const EVERYONE: &str = include_str!("../sim/everyone.toml");
 const TINY: &str = include_str!("../sim/tiny.toml");
+const FEW: &str = include_str!("../sim/few.toml");
 
 fn full() -> bool {
     std::env::var_os("TEMPLAR_FULL_TESTS").is_some()
@@ -82,6 +83,20 @@ fn everyone_is_paid_for_what_they_do() {
         .map(|k| k.pay_per_uid_vs_honest_median)
         .collect();
     assert!(pay.is_sorted(), "{pay:?}");
+}
+
+#[test]
+fn noise_does_little_harm_where_there_are_places_for_all() {
+    for seed in 1..=3 {
+        let mut scenario = Scenario::parse(FEW).unwrap();
+        scenario.seed = seed;
+        let text = text(&scenario);
+        let (_, with) = simulate(&scenario, &text);
+        let (_, clean) = simulate(&scenario.clean(), &text);
+        let ratio = with.loss / clean.loss;
+        println!("seed {seed}: loss {ratio:.4} of that without attackers");
+        assert!(ratio < 1.007, "seed {seed}: {ratio}");
+    }
 }
 
 /// What fails without some defences, and what each kind is paid. The loss is compared with that of the run without
