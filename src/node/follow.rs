@@ -131,7 +131,7 @@ pub async fn count_accepted(
 /// The record of a window that is over: as the validator with the highest stake has it, else as another one of the run does.
 ///
 /// # Errors
-/// The first of those buckets that has one cannot be read, or nobody has one and one could not be asked.
+/// Nobody's bucket can be asked, or what one has is no record of this window and nobody else has another.
 pub async fn fetch_round(
     directory: &Directory,
     manifest: &ManifestFile,
@@ -140,7 +140,7 @@ pub async fn fetch_round(
     let (ours, netuid) = (manifest.hash(), directory.metagraph.netuid);
     directory.leader(&ours)?;
     let key = RunKeys::new(manifest.run_id()).round(window);
-    let mut failed = None;
+    let (mut failed, mut answered) = (None, false);
     for (hotkey, store) in directory.validators(&ours) {
         match signed_round(store.as_ref(), &key).await {
             Ok(Some((signed, _)))
@@ -149,15 +149,17 @@ pub async fn fetch_round(
             {
                 return Ok(Some(signed));
             }
-            Ok(Some(_)) => failed = failed.or(Some(NodeError::OutOfOrder { window })),
-            Ok(None) => {}
+            Ok(Some(_)) => failed = Some(NodeError::OutOfOrder { window }),
+            Ok(None) => answered = true,
             Err(error) => {
                 tracing::debug!(window, %hotkey, %error, "no record can be read");
                 failed = failed.or(Some(error));
             }
         }
     }
-    failed.map_or(Ok(None), Err)
+    // A validator whose bucket is gone for good must not be waited for.
+    let gone = matches!(failed, Some(NodeError::Bucket(_))) && answered;
+    failed.filter(|_| !gone).map_or(Ok(None), Err)
 }
 
 /// Applies the run's rounds up to and including `target`, as far as there are records. A window without one is null where there is a

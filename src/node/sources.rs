@@ -141,22 +141,27 @@ impl Sources {
         values.sum::<usize>().saturating_mul(self.most_accepted)
     }
 
-    /// The record of a window that is settled: as the leader has it, else as another validator of the run does.
+    /// The record of a window that is settled: as the leader has it, else as another validator of the run does. A leader whose bucket
+    /// is gone is done without, as long as another validator's answers.
     ///
     /// # Errors
-    /// The leader's bucket cannot be asked, or what it has is no record of this window.
+    /// Nobody's bucket can be asked, or what the leader has is no record of this window.
     pub async fn record(&self, window: Window) -> Result<Option<Said>, NodeError> {
-        if let Some(said) = self.record_in(window, &self.leader).await? {
-            return Ok(Some(Said { decides: true, ..said }));
-        }
+        let away = match self.record_in(window, &self.leader).await {
+            Ok(Some(said)) => return Ok(Some(Said { decides: true, ..said })),
+            Ok(None) => None,
+            Err(error @ NodeError::Bucket(_)) => Some(error),
+            Err(error) => return Err(error),
+        };
+        let mut answered = away.is_none();
         for mirror in self.mirrors.order(&self.validators) {
             match self.record_in(window, mirror).await {
                 Ok(Some(said)) => return Ok(Some(said)),
-                Ok(None) => {}
+                Ok(None) => answered = true,
                 Err(error) => tracing::debug!(window, hotkey = %mirror.0, %error, "no usable record"),
             }
         }
-        Ok(None)
+        away.filter(|_| !answered).map_or(Ok(None), Err)
     }
 
     /// Another record of a window than the one that was applied: the one with this hash, from whoever has it.
@@ -174,19 +179,21 @@ impl Sources {
     /// The first window after `window` of which there is a record: in the leader's bucket, or where that has none in another's.
     ///
     /// # Errors
-    /// The leader's bucket cannot be asked.
+    /// Nobody's bucket can be asked.
     pub async fn later(&self, window: Window) -> Result<Option<Window>, NodeError> {
-        if let Some(later) = self.later_in(window, &self.leader.1).await? {
-            return Ok(Some(later));
-        }
-        let mut first = None;
+        let away = match self.later_in(window, &self.leader.1).await {
+            Ok(Some(later)) => return Ok(Some(later)),
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
+        let (mut first, mut answered) = (None, away.is_none());
         for (hotkey, store) in &self.validators {
             match self.later_in(window, store).await {
-                Ok(later) => first = first.into_iter().chain(later).min(),
+                Ok(later) => (first, answered) = (first.into_iter().chain(later).min(), true),
                 Err(error) => tracing::debug!(%hotkey, %error, "no list of records"),
             }
         }
-        Ok(first)
+        away.filter(|_| !answered).map_or(Ok(first), Err)
     }
 
     async fn later_in(&self, window: Window, store: &Arc<dyn Store>) -> Result<Option<Window>, NodeError> {

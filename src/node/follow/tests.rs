@@ -463,6 +463,31 @@ async fn the_start_is_that_of_any_validator_of_the_run() {
     assert!(matches!(run.directory.leader(&[0; 32]), Err(NodeError::OtherRun { .. })));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_bucket_is_gone_is_done_without() {
+    let run = Run::new().await;
+    let last = FIRST + WINDOWS - 1;
+    for window in FIRST..=last {
+        run.keep(1, &run.signed(0, window).await).await;
+    }
+    run.bucket(&run.validators[0]).away.store(true, Ordering::SeqCst);
+    let mut newcomer = run.newcomer();
+    assert_eq!(run.follow(&mut newcomer, last).await.unwrap(), FollowOutcome::Reached);
+    assert_eq!(newcomer.hash, run.last.hash);
+    // A window of which the others have nothing is null for now, and not waited for.
+    let following = Following { turns: Some(run.turns(last + 3, &[10], 5)), ..Following::default() };
+    let outcome = follow_with(&run.identity, &run.directory, &mut newcomer, &following, last + 3).await;
+    assert_eq!(outcome.unwrap(), FollowOutcome::Waiting(last + 3));
+    assert_eq!((newcomer.window, newcomer.skipped()), (last + 2, 2));
+    let manifest = &run.identity.manifest;
+    assert!(fetch_round(&run.directory, manifest, last).await.unwrap().is_some());
+    assert!(fetch_round(&run.directory, manifest, last + 1).await.unwrap().is_none());
+    // Where nobody answers, nothing is known.
+    run.validators.iter().for_each(|key| run.bucket(key).away.store(true, Ordering::SeqCst));
+    assert!(run.follow(&mut run.newcomer(), last).await.unwrap_err().is_transient());
+    assert!(fetch_round(&run.directory, manifest, last + 1).await.unwrap_err().is_transient());
+}
+
 /// A node that follows a window that is not settled.
 struct Live {
     replica: Replica,
