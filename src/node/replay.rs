@@ -12,7 +12,7 @@ use crate::{gradient::PseudoGradient, round::Accepted, window::Window};
 /// A checkpoint counts if its hash is the one that the leader's signed record of the window after it names.
 ///
 /// # Errors
-/// Those of [`follow`]; [`NodeError::NoRound`] where the leader has no record of a window before this one.
+/// Those of [`follow`]; [`NodeError::NoRound`] where nobody has the record of a window before this one, which was not null.
 pub async fn replay_before(
     identity: &Identity,
     directory: &Directory,
@@ -28,7 +28,15 @@ pub async fn replay_before(
     }
     match follow(identity, directory, replica, target).await? {
         FollowOutcome::Reached => Ok(()),
-        FollowOutcome::Waiting(window) => Err(NodeError::NoRound { window }),
+        FollowOutcome::Waiting(missing) => {
+            // They were null, if the record of this window follows on what is here.
+            let next = super::fetch_round(directory, &identity.manifest, window).await?;
+            if next.is_none_or(|next| replica.check(&next.record).is_err()) {
+                return Err(NodeError::NoRound { window: missing });
+            }
+            replica.skip_to(target);
+            Ok(())
+        }
     }
 }
 

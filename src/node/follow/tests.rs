@@ -633,6 +633,17 @@ async fn a_window_that_nobody_decides_is_null_and_the_run_goes_on() {
     assert_eq!(node.follow(&run, turns.clone(), window + 4).await.unwrap(), FollowOutcome::Reached);
     assert_eq!((node.replica.nulls_in_a_row(), node.replica.round), (0, WINDOWS));
 
+    // Who looks back finds the model before a window that came after null ones.
+    let mut looking = run.newcomer();
+    let before = |window| (&run.identity, &run.directory, window);
+    for back in [window + 3, window + 4] {
+        let (identity, directory, back) = before(back);
+        crate::node::replay_before(identity, directory, &mut looking, back).await.unwrap();
+        assert_eq!((looking.window, &looking.hash), (back - 1, &hash));
+    }
+    let beyond = crate::node::replay_before(&run.identity, &run.directory, &mut looking, window + 8).await;
+    assert!(matches!(beyond, Err(NodeError::NoRound { .. })));
+
     // Who comes later finds the same, with turns to look at or without, and who had passed over a window too many comes back.
     let mut newcomer = run.newcomer();
     assert_eq!(run.follow(&mut newcomer, window + 4).await.unwrap(), FollowOutcome::Reached);
