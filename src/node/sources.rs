@@ -274,6 +274,10 @@ impl Sources {
         if count > limit || (record.null.is_some() && count > 0) {
             return Err(NodeError::TooManyAccepted { window, count, limit });
         }
+        // A turn that was missed later than this would keep its owner last for as long as the author likes.
+        if record.passed.values().any(|missed| *missed > window) {
+            return Err(NodeError::OutOfOrder { window });
+        }
         let distinct: BTreeSet<_> = record.accepted.iter().map(|accepted| &accepted.hotkey).collect();
         if distinct.len() < count { Err(NodeError::NamedTwice { window }) } else { Ok(()) }
     }

@@ -552,6 +552,18 @@ async fn who_names_strangers_or_a_peer_twice_has_said_nothing() {
     run.keep(1, &run.decide(1, &node.replica, window, accepted)).await;
     let outcome = node.follow(&run, run.turns(window, &[10, 20], 15), window).await.unwrap();
     assert_eq!(outcome, FollowOutcome::Reached);
+    // Nor does one that knows who will miss a turn.
+    let foretold = Passed::from([(run.validators[2].account(), u64::MAX)]);
+    let record = RoundRecord { passed: foretold, window: window + 1, ..run.record(1, window).await };
+    let record = RoundRecord {
+        round: node.replica.round,
+        model: node.replica.hash.clone(),
+        accepted: vec![],
+        ..record
+    };
+    run.say(0, &record).await;
+    let outcome = node.follow(&run, run.turns(window + 1, &[10], 5), window + 1).await.unwrap();
+    assert_eq!(outcome, FollowOutcome::Waiting(window + 1));
     // Nor does a record count that says that its window is null and names somebody.
     let (null, next) = (Some(Null::Outage), window + 1);
     let record = RoundRecord { null, window: next, ..run.record(1, window).await };
