@@ -10,11 +10,11 @@ use crate::cli::{Exit, Failure, NetworkArgs, WalletArgs, output::print};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tch::{Device, Tensor};
 use templar::{
-    bucket::{OwnBucket, S3Options, S3Store, Store},
+    bucket::{OwnBucket, ReadCredential, S3Options, S3Store, Store},
     chain::Chain,
     checkpoint::{Form, Shelf},
     data::Sequences,
@@ -23,18 +23,18 @@ use templar::{
     manifest::ManifestFile,
     node::{
         self, Applied, Assignments, BucketCache, Clock, Directory, Identity, Mirrors, NodeError, Orders,
-        Replica, View,
+        Replica, View, gather::Spool,
     },
     round::RunStart,
     wallet::{AccountId, Keypair},
     window::{Schedule, Uid, Window},
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 mod begin;
 mod follow;
 
-use folder::Folder;
+pub use folder::Folder;
 pub use follow::Followed;
 
 /// Flags that a miner and a validator share.
@@ -97,11 +97,15 @@ pub struct NodeContext {
     /// The folder `dir`, locked for as long as this node lives.
     _folder: Folder,
     pub device: Device,
+    /// Where what the peers sent is kept while a window is judged.
+    pub spool: Spool,
     from_start: bool,
     /// Hears of each round that this node follows.
     pub applied: Option<Box<dyn Fn(Applied) + Send + Sync>>,
     mirrors: Mirrors,
     orders: Orders,
+    /// The last window whose record was looked at once more, after its turns.
+    reconsidered: Window,
     /// The checkpoints that a validator wrote itself.
     pub shelf: Option<Shelf>,
     directory_read: Instant,
@@ -137,7 +141,7 @@ pub async fn dry_run(args: &NodeArgs, role: Role) -> Result<(), Failure> {
         .ok_or_else(|| NodeError::NotRegistered { hotkey: account.clone(), netuid: args.netuid })?;
     let bucket = S3Store::writer(&own.write, &own.endpoint, &S3Options::default());
     bucket.list("write-check", 1).await?;
-    let fields = commitment(&own, given.as_ref().filter(|_| role == Role::Validator));
+    let fields = commitment(&own.read, given.as_ref().filter(|_| role == Role::Validator));
     let committed = chain.commitments(args.netuid, None).await?;
     let permit = if neuron.validator_permit { "with" } else { "without" };
     let found = format!(
@@ -202,20 +206,43 @@ pub async fn prepare(args: &NodeArgs, role: Role, new_run: bool) -> Result<NodeC
             wait_for_manifest(chain.as_ref(), args.netuid, &mut buckets, &mut directory).await?
         }
     };
-    let identity = Identity { chain, netuid: args.netuid, hotkey, manifest: Arc::new(manifest), bucket };
     let (folder, corpus) = match ahead {
         Some(ahead) => ahead,
         None => {
-            let folder = state_folder(args, &identity.account(), &identity.manifest)?;
-            let text = args.text.open(&identity.manifest, folder.path()).await?;
+            let folder = state_folder(args, &hotkey.account(), &manifest)?;
+            let text = args.text.open(&manifest, folder.path()).await?;
             (folder, text)
         }
     };
+    let manifest = Arc::new(manifest);
+    let identity = Identity { chain, netuid: args.netuid, hotkey, manifest, bucket };
+    let (read, from_start) = (own.read, args.from_start);
+    let means = Means { identity, buckets, read, folder, corpus, device, from_start };
+    Ok(join(means, role, new_run).await?)
+}
+
+/// What a node works with, whoever gave it.
+pub struct Means {
+    pub identity: Identity,
+    /// Opens everybody's buckets.
+    pub buckets: BucketCache,
+    /// What the node commits of its own bucket.
+    pub read: ReadCredential,
+    pub folder: Folder,
+    pub corpus: Sequences,
+    pub device: Device,
+    pub from_start: bool,
+}
+
+/// Commits on chain what is not there yet, waits for the run, and catches up with it.
+pub async fn join(means: Means, role: Role, new_run: bool) -> Result<NodeContext, NodeError> {
+    let Means { identity, mut buckets, read, folder, corpus, device, from_start } = means;
     let dir = folder.path().to_owned();
     let run = Some(identity.manifest.as_ref()).filter(|_| role == Role::Validator);
-    let chain = identity.chain.as_ref();
-    node::persist(async || commit(chain, args.netuid, &identity.hotkey, &own, run).await).await?;
-    let mut directory = wait_for_leader(chain, args.netuid, &mut buckets).await?;
+    let (chain, netuid) = (identity.chain.as_ref(), identity.netuid);
+    let fields = commitment(&read, run);
+    node::persist(async || commit(chain, netuid, &identity.hotkey, &fields).await).await?;
+    let mut directory = wait_for_leader(chain, netuid, &mut buckets).await?;
     let schedule = identity.manifest.parsed.schedule();
     let clock = node::persist(async || Clock::start(identity.chain.clone(), schedule).await).await?;
     node::persist(async || {
@@ -231,7 +258,10 @@ pub async fn prepare(args: &NodeArgs, role: Role, new_run: bool) -> Result<NodeC
     let start = begin::begin(&identity, role, new_run, &clock, &mut buckets, &mut directory).await?;
     let replica = Replica::initial(&identity.manifest.parsed, start.start_window, device)?;
     let shelf = || Shelf::open(dir.join("checkpoints"), Form::new(&identity.manifest.parsed));
-    let shelf = (role == Role::Validator).then(shelf).transpose().map_err(NodeError::from)?;
+    let shelf = (role == Role::Validator).then(shelf).transpose()?;
+    // Beside those of the round that is likely to come, as many others.
+    let spool = || Spool::open(dir.join("spool"), identity.manifest.parsed.gauntlet.top_g);
+    let spool = if role == Role::Validator { spool()? } else { Spool::default() };
     let mut ctx = NodeContext {
         identity,
         clock,
@@ -245,10 +275,12 @@ pub async fn prepare(args: &NodeArgs, role: Role, new_run: bool) -> Result<NodeC
         dir,
         _folder: folder,
         device,
-        from_start: args.from_start,
+        spool,
+        from_start,
         applied: None,
         mirrors: Mirrors::default(),
         orders: Orders::default(),
+        reconsidered: 0,
         shelf,
         directory_read: Instant::now(),
         sync: None,
@@ -302,6 +334,7 @@ impl NodeContext {
             corpus: &self.corpus,
             assignments: &self.assignments,
             device: self.device,
+            spool: &self.spool,
         }
     }
 
@@ -405,8 +438,8 @@ pub fn read_manifest(run: &str) -> Result<ManifestFile, Failure> {
 }
 
 /// What a node commits: the bucket's read key, and a validator's run.
-fn commitment(own: &OwnBucket, run: Option<&ManifestFile>) -> Vec<Vec<u8>> {
-    let mut fields = vec![own.read.to_commitment().as_bytes().to_vec()];
+fn commitment(read: &ReadCredential, run: Option<&ManifestFile>) -> Vec<Vec<u8>> {
+    let mut fields = vec![read.to_commitment().as_bytes().to_vec()];
     fields.extend(run.map(|manifest| manifest.hash().to_vec()));
     fields
 }
@@ -416,14 +449,12 @@ async fn commit(
     chain: &dyn Chain,
     netuid: u16,
     hotkey: &Keypair,
-    own: &OwnBucket,
-    run: Option<&ManifestFile>,
+    fields: &Vec<Vec<u8>>,
 ) -> Result<(), NodeError> {
-    let fields = commitment(own, run);
-    if chain.commitments(netuid, None).await?.get(&hotkey.account()) == Some(&fields) {
+    if chain.commitments(netuid, None).await?.get(&hotkey.account()) == Some(fields) {
         return Ok(());
     }
-    chain.commit(netuid, &fields, hotkey).await?;
+    chain.commit(netuid, fields, hotkey).await?;
     tracing::info!("the bucket's read key is committed on chain");
     Ok(())
 }

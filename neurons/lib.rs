@@ -8,4 +8,6 @@ mod evaluator;
 mod localnet;
 mod miner;
 mod retention;
+#[cfg(test)]
+mod soak;
 mod validator;

@@ -5,10 +5,7 @@ use crate::{
     context::{self, NodeArgs, NodeContext, Role},
     retention::{self, Retention},
 };
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 use tch::Tensor;
 use templar::{
     gradient::{self, Expected, Header, PseudoGradient},
@@ -16,6 +13,7 @@ use templar::{
     wallet::verify,
     window::{Timing, Window},
 };
+use tokio::time::Instant;
 
 mod deadline;
 mod learner;
@@ -41,12 +39,17 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     }
     let work = async {
         let ctx = context::prepare(&args.node, Role::Miner, false).await?;
-        Miner::new(ctx, args.sabotage).mine().await.map_err(Failure::from)
+        mine(ctx, args.sabotage).await.map_err(Failure::from)
     };
     tokio::select! {
         result = work => result,
         () = context::told_to_stop(args.node.exit_with_parent) => Ok(()),
     }
+}
+
+/// Trains window after window, to the run's last one.
+pub async fn mine(ctx: NodeContext, sabotage: Option<Sabotage>) -> Result<(), NodeError> {
+    Miner::new(ctx, sabotage).mine().await
 }
 
 struct Miner {
@@ -164,9 +167,9 @@ impl Miner {
     async fn work(&mut self, window: Window, here: &Prefetched) -> Result<(), NodeError> {
         let reserve = self.closing.reserve(self.ctx.schedule.put_window);
         let deadline = Deadline::of(&self.ctx.clock, window, reserve).await?;
-        let (update, claimed) = tokio::task::block_in_place(|| self.train(window, &deadline))?;
+        let (update, claimed) = node::heavy(|| self.train(window, &deadline))?;
         let ended = Instant::now();
-        let (object, own) = tokio::task::block_in_place(|| self.encode(window, &update, &claimed))?;
+        let (object, own) = node::heavy(|| self.encode(window, &update, &claimed))?;
         here.add(Arc::new(own));
         let encoding = ended.elapsed();
         self.ctx.clock.put_window(window).await?;
@@ -195,7 +198,7 @@ impl Miner {
             self.sent = Some(window);
         }
         self.retention.look(&identity.bucket, &keys, window);
-        tokio::task::block_in_place(|| self.learner.settle(published))?;
+        node::heavy(|| self.learner.settle(published))?;
         if let Some(took) = uploaded {
             match self.look_after(window, before_ms, before_ms + took.as_millis() as u64).await {
                 Some(late) => {

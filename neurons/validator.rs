@@ -8,7 +8,7 @@ use crate::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    time::Instant,
+    time::Duration,
 };
 use templar::{
     chain::{RevealState, WeightsRequest},
@@ -26,6 +26,7 @@ use templar::{
     wallet::AccountId,
     window::{PutWindow, Window},
 };
+use tokio::time::Instant;
 
 mod copies;
 pub mod losses;
@@ -75,12 +76,17 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     }
     let work = async {
         let ctx = context::prepare(&args.node, Role::Validator, args.new_run).await?;
-        Validator::new(ctx)?.judge_windows().await.map_err(Failure::from)
+        judge(ctx).await.map_err(Failure::from)
     };
     tokio::select! {
         result = work => result,
         () = context::told_to_stop(args.node.exit_with_parent) => Ok(()),
     }
+}
+
+/// Judges window after window, to the run's last one.
+pub async fn judge(ctx: NodeContext) -> Result<(), NodeError> {
+    Validator::new(ctx)?.judge_windows().await
 }
 
 struct Validator {
@@ -170,12 +176,14 @@ impl Validator {
         let put = self.ctx.clock.put_window(window).await?;
         let chain = self.ctx.identity.chain.clone();
         let lots = block_hash(chain.as_ref(), DecidingBlocks::lots_block(&self.ctx.schedule, window)).await?;
-        tokio::task::block_in_place(|| self.judge.keep(&self.ctx.replica));
+        node::heavy(|| self.judge.keep(&self.ctx.replica));
         self.ctx.refresh().await;
         let peers: Vec<AccountId> =
             self.ctx.directory.peers().map(|(neuron, _)| neuron.hotkey.clone()).collect();
         self.ctx.learn_assignments(window, &peers).await?;
-        let arrivals = gather::watch(&self.ctx.view(), window, &put).await;
+        let likely = self.first(&lots);
+        self.ctx.spool.prefer(likely);
+        let arrivals = gather::watch(&self.ctx.view(), window, &put, &self.ctx.clock).await;
 
         // A block that replaced the opening one may have moved the put window.
         let put = self.ctx.clock.closed(window).await?;
@@ -184,21 +192,19 @@ impl Validator {
         self.ctx.refresh_now().await;
         let arrived = arrivals.len();
         self.state.roster(&self.ctx);
-        let everybody: Vec<_> =
-            self.ctx.directory.metagraph.neurons.iter().map(|n| n.hotkey.clone()).collect();
-        let gauntlet = &self.state.gauntlet;
-        let first = gauntlet.aggregate_set(&everybody, gauntlet.config().top_g, &lots);
+        let first = self.first(&lots);
         let begun_ms = chain.timestamp_ms(self.ctx.schedule.first_block(window)).await?;
         let length_ms = put.open_ms.saturating_sub(begun_ms);
         let by_ms =
             put.last_accepted_ms() + GATHER_LEAST_MS.max((length_ms / GATHER_PART).min(GATHER_MOST_MS));
-        let order = gather::Order { put, by_ms: by_ms.max(node::now_ms() + GATHER_LEAST_MS), first: &first };
+        let left_ms = by_ms.saturating_sub(self.ctx.clock.now_ms()).max(GATHER_LEAST_MS);
+        let order = gather::Order { put, within: Duration::from_millis(left_ms), first: &first };
         let gathered = gather::gather(&self.ctx.view(), window, order, arrivals).await;
         let seconds = started.elapsed().as_secs_f64();
         let accepted = gathered.accepted().count();
         tracing::info!(window, arrived, accepted, seconds, phase = "gather", "gathered");
 
-        let open = tokio::task::block_in_place(|| OpenWindow::new(&self.ctx.view(), window, &gathered, lots));
+        let open = node::heavy(|| OpenWindow::new(&self.ctx.view(), window, &gathered, lots))?;
         // From the step on nothing goes back to the beginning of the window: what fails for the moment is tried again where it failed.
         let decided = persist(async || self.take_step(window, &put, &gathered, &open).await).await?;
         self.write_checkpoint();
@@ -229,6 +235,14 @@ impl Validator {
         self.pay(window).await
     }
 
+    /// Who would be aggregated if everybody delivered.
+    fn first(&self, lots: &[u8; 32]) -> Vec<AccountId> {
+        let neurons = &self.ctx.directory.metagraph.neurons;
+        let everybody: Vec<_> = neurons.iter().map(|n| n.hotkey.clone()).collect();
+        let gauntlet = &self.state.gauntlet;
+        gauntlet.aggregate_set(&everybody, gauntlet.config().top_g, lots)
+    }
+
     /// What is due at the end of a window.
     async fn pay(&mut self, window: Window) -> Result<(), NodeError> {
         self.reveal().await;
@@ -242,7 +256,7 @@ impl Validator {
     /// Measures the model after a window's step, once.
     fn note_loss(&mut self, window: Window) -> Result<(), NodeError> {
         if !self.state.losses().has(window) {
-            let loss = tokio::task::block_in_place(|| self.judge.held_out(&self.ctx.view()))?;
+            let loss = node::heavy(|| self.judge.held_out(&self.ctx.view()))?;
             self.state.add_loss(&self.ctx, LossPoint { window, loss })?;
             tracing::info!(window, loss, "held-out loss");
         }
@@ -260,9 +274,9 @@ impl Validator {
     ) -> Result<Option<BTreeSet<AccountId>>, NodeError> {
         // The record names what was gathered here, but for what only one of the two could fetch.
         let here = Prefetched::default();
-        gathered.accepted().for_each(|(_, _, gradient, object)| {
+        for (gradient, object) in gathered.accepted().filter_map(|(.., delivered)| delivered.in_memory()) {
             here.keep(Payload { gradient: gradient.clone(), object: Some(object.clone()) });
-        });
+        }
         // What was published stands, also if it was by this validator, before it was interrupted.
         while self.ctx.follow_or_decide(window, &here).await? == Followed::Decides {
             let null = self.null(window, put, gathered).await?;
@@ -277,7 +291,7 @@ impl Validator {
             let (peers, why) = (payloads.len(), null.map(Null::describe));
             tracing::info!(window, peers, after_close_ms, why, phase = "publish", "round published");
             let started = Instant::now();
-            tokio::task::block_in_place(|| ctx.replica.apply(&signed, &payloads, Some(said_s)))?;
+            node::heavy(|| ctx.replica.apply(&signed, &payloads, Some(said_s)))?;
             let seconds = started.elapsed().as_secs_f64();
             tracing::info!(window, peers, seconds, phase = "aggregate", "round applied");
             ctx.publish_sync().await;

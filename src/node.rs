@@ -22,6 +22,7 @@ mod scores;
 mod skew;
 mod sources;
 mod start;
+mod time;
 mod turns;
 mod view;
 pub mod window;
@@ -29,12 +30,12 @@ pub mod window;
 pub use assignments::{Assignments, seed_block};
 pub use backoff::{Backoff, persist};
 pub use checkpoint::{Checkpoints, fetch_checkpoint, newest_checkpoint, restore, stand};
-pub use clock::{Clock, now_ms};
+pub use clock::Clock;
 pub use directory::{BucketCache, Directory, Leader};
 pub use error::NodeError;
 pub use follow::{
     Applied, FollowOutcome, Following, count_accepted, fetch_manifest, fetch_round, fetch_start, follow,
-    follow_with,
+    follow_with, reconsider,
 };
 pub use mirrors::Mirrors;
 pub use prefetch::{Payload, Prefetch, Prefetched, likely};
@@ -44,6 +45,7 @@ pub use replica::{Last, Replica};
 pub use scores::{Scores, ScoresError, StateRecord};
 pub use skew::Skew;
 pub use start::publish_start;
+pub use time::{heavy, now_ms, simulate};
 pub use turns::{Orders, Turn, Turns};
 pub use view::View;
 

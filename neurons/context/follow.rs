@@ -1,15 +1,18 @@
 //! Following the run: the rounds as they are decided, and starting over where the model is not the run's.
 
 use super::{NodeContext, POLL, ROUND_POLL, SOON};
-use std::time::Instant;
 use templar::{
+    chain::ChainError,
     node::{self, FollowOutcome, Following, NodeError, Prefetched, Turns},
     succession::Rules,
     window::Window,
 };
+use tokio::time::Instant;
 
 /// Times that a validator starts over before it gives up: each validator whose records were not the run's costs one.
 const FRESH_STARTS: u32 = 16;
+/// Blocks of which it can be told when they came: public endpoints keep the states of 256.
+const RECENT_BLOCKS: u64 = 200;
 /// Blocks after the last turn until its window counts as settled: by then whatever was published in time can be read.
 const SETTLED: u64 = 2;
 
@@ -86,11 +89,24 @@ impl NodeContext {
         loop {
             let next = self.replica.window + 1;
             let live = self.first_unsettled(next);
-            let turns = match next == live && next <= target {
-                true => self.turns(live).await?,
-                // Who has missed a turn is known once the windows before are applied.
-                false => Turns { window: live, ..Turns::default() },
+            // Of windows that are over not so long ago it can be told whose record came in time: one that came too late may still lie where
+            // its author left it.
+            let tellable = next + RECENT_BLOCKS / self.schedule.blocks_per_window >= live;
+            // Who has missed a turn is known once the windows before are applied.
+            let settled = Turns { window: live, ..Turns::default() };
+            let turns = match (tellable && next <= target).then_some(next) {
+                Some(window) => match self.turns(window).await {
+                    Err(NodeError::Chain(ChainError::Pruned { .. })) if window < live => settled,
+                    turns => turns?,
+                },
+                None => settled,
             };
+            if next == live && next <= target && self.reconsidered < next - 1 {
+                // By another record the order of the next window is another.
+                if self.reconsider(next - 1, here).await? {
+                    continue;
+                }
+            }
             let following = Following {
                 here: here.clone(),
                 mirrors: self.mirrors.clone(),
@@ -104,6 +120,26 @@ impl NodeContext {
                 return Ok((outcome, turns));
             }
         }
+    }
+
+    /// Looks once more at the window before the one that is waited for, once its turns are over.
+    async fn reconsider(&mut self, window: Window, here: &Prefetched) -> Result<bool, NodeError> {
+        let passed = self.replica.passed_before();
+        let Self { orders, identity, directory, buckets, clock, .. } = self;
+        let turns = orders.turns(identity, directory, buckets, clock, &passed, window).await?;
+        if !turns.are_over() {
+            return Ok(false);
+        }
+        let following = Following {
+            here: here.clone(),
+            mirrors: self.mirrors.clone(),
+            turns: None,
+            applied: self.applied.as_deref(),
+        };
+        let (identity, directory) = (&self.identity, &self.directory);
+        let other = node::reconsider(identity, directory, &mut self.replica, &following, &turns).await?;
+        self.reconsidered = window;
+        Ok(other)
     }
 
     /// The first window, from this one on, whose turns may not be over.
@@ -153,7 +189,7 @@ impl NodeContext {
 
     async fn start_over(&mut self, error: &NodeError) -> Result<(), NodeError> {
         tracing::warn!(%error, "starting over");
-        tokio::task::block_in_place(|| self.replica.reset());
+        node::heavy(|| self.replica.reset());
         // What this node wrote itself may be what is wrong.
         self.restore(false).await
     }

@@ -70,6 +70,10 @@ impl Progress {
     }
 }
 
+/// Pause between two looks for the phase of a chaos script, and how many of them there are from one look at everything to the next.
+const LOOK: Duration = Duration::from_millis(10);
+const LOOKS: u32 = 30;
+
 /// Returns when every neuron has ended by itself; fails when one cannot, or when the run stands still.
 pub async fn until_the_end(
     chain: &SubtensorClient,
@@ -134,7 +138,10 @@ pub async fn until_the_end(
             )
             .hint(format!("look at the logs in {}", plan.dir.join("logs").display())));
         }
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        for _ in 0..LOOKS {
+            tokio::time::sleep(LOOK).await;
+            chaos.look(plan, processes, chain).await?;
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 use templar::{
-    node::{Clock, NodeError, now_ms},
+    node::{Clock, NodeError},
     window::Window,
 };
 use tokio::task::JoinHandle;
@@ -48,6 +48,7 @@ impl Closing {
 /// The time at which training of one window has to be over.
 #[derive(Debug)]
 pub struct Deadline {
+    clock: Clock,
     close_ms: Arc<AtomicU64>,
     reserve: Duration,
     task: JoinHandle<()>,
@@ -71,18 +72,18 @@ impl Deadline {
         let before = clock.put_window(window.saturating_sub(2)).await?;
         let expected = begun.close_ms + begun.open_ms.saturating_sub(before.open_ms);
         let close_ms = Arc::new(AtomicU64::new(expected));
-        let known = close_ms.clone();
+        let (known, same) = (close_ms.clone(), clock.clone());
         let task = tokio::spawn(async move {
             if let Ok(put) = clock.put_window(window).await {
                 known.store(put.close_ms, Ordering::Relaxed);
             }
         });
-        Ok(Self { close_ms, reserve, task })
+        Ok(Self { clock: same, close_ms, reserve, task })
     }
 
     /// Whether there is still time for something that takes so long.
     pub fn leaves(&self, time: Duration) -> bool {
-        let end = now_ms() + (time + self.reserve).as_millis() as u64;
+        let end = self.clock.now_ms() + (time + self.reserve).as_millis() as u64;
         end < self.close_ms.load(Ordering::Relaxed)
     }
 }
@@ -90,6 +91,7 @@ impl Deadline {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use templar::node::now_ms;
     use templar::{
         chain::{Chain, MemoryChain},
         window::Schedule,

@@ -52,9 +52,11 @@ pub async fn round(
     let (keys, me) = (ctx.identity.keys(), ctx.identity.account());
     let mut picked: Vec<_> = gathered.accepted().filter(|(hotkey, ..)| chosen.contains(hotkey)).collect();
     picked.sort_by_key(|(_, peer, ..)| peer.uid);
-    let objects = picked.iter().map(|(hotkey, .., object)| (keys.round_object(window, hotkey), *object));
-    copies.keep(objects).await?;
-    let accepted = picked.iter().map(|(hotkey, peer, payload, _)| Accepted {
+    copies.done().await;
+    for (hotkey, _, delivered) in &picked {
+        copies.add(&keys.round_object(window, hotkey), &delivered.object()?)?;
+    }
+    let accepted = picked.iter().map(|(hotkey, peer, payload)| Accepted {
         uid: peer.uid,
         hotkey: (*hotkey).clone(),
         digest: hex::encode(payload.digest),
@@ -90,7 +92,8 @@ pub async fn round(
         return Ok(None);
     }
     copies.publish(&ctx.identity.bucket);
-    let payloads = picked.into_iter().map(|(_, _, payload, _)| payload.clone()).collect();
+    let payloads = picked.iter().map(|(.., delivered)| delivered.gradient());
+    let payloads = payloads.collect::<Result<_, _>>()?;
     Ok(Some(Decided { signed, payloads, said_s }))
 }
 

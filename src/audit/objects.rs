@@ -6,13 +6,13 @@ use crate::{
     gradient::PseudoGradient,
     node::{
         NodeError, View, fetch_round_object,
-        gather::{Gathered, Peer, one},
+        gather::{Delivered, Gathered, Peer, one},
     },
     round::RoundRecord,
     window::{PutWindow, Window},
 };
 use bytes::Bytes;
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// What was found, and what had to be taken from the log.
 pub(super) struct Found {
@@ -49,21 +49,21 @@ impl Auditor {
                 Now::Stands => seen,
                 Now::Moved(how) => {
                     let stage1 = record.stage1.clone();
-                    let payload = if stage1.is_accepted() {
+                    let delivered = if stage1.is_accepted() {
                         match self.leaders_copy(view, round, record).await? {
-                            Some(payload) => Some((Arc::new(payload), Bytes::new())),
+                            Some(payload) => Some(Delivered::here(payload, Bytes::new())),
                             None => return Ok(Err(format!("the object of UID {uid} {how}"))),
                         }
                     } else {
                         None
                     };
-                    let source = if payload.is_some() {
+                    let source = if delivered.is_some() {
                         "its content was taken from the leader's copy, its timing from the log"
                     } else {
                         "the verdict on it was taken from the log"
                     };
                     found.notes.push(format!("the object of UID {uid} {how}: {source}"));
-                    Peer { uid, stage1, payload }
+                    Peer { uid, stage1, delivered }
                 }
             };
             found.gathered.peers.insert(hotkey.clone(), peer);

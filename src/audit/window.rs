@@ -10,6 +10,7 @@ use crate::{
     gauntlet::{Gauntlet, Hotkey, ScoreRecord},
     node::{
         Assignments, Directory, NodeError, StateRecord, View, fetch_round,
+        gather::Spool,
         window::{DecidingBlocks, OpenWindow, block_hash},
     },
     telemetry::score_log::LoggedWindow,
@@ -69,6 +70,8 @@ impl Auditor {
 
         let mut assignments = Assignments::new(self.start.start_window);
         assignments.learn(&self.identity, window).await?;
+        // An audit has time, and whoever audits has a machine for a model: it keeps what it read.
+        let spool = Spool::default();
         let view = View {
             identity: &self.identity,
             directory: &directory,
@@ -76,6 +79,7 @@ impl Auditor {
             corpus: &self.corpus,
             assignments: &assignments,
             device: self.device,
+            spool: &spool,
         };
         let found = match self.objects(&view, window, &put, &round, records).await? {
             Ok(found) => found,
@@ -92,7 +96,7 @@ impl Auditor {
             gauntlet.roster(&peers(&after.gauntlet));
             // The choice was made before the window was scored.
             let lots = block_hash(chain.as_ref(), blocks.lots).await?;
-            let open = OpenWindow::new(&view, window, &gathered, lots);
+            let open = OpenWindow::new(&view, window, &gathered, lots)?;
             let choice = self.round(&directory, &open.choose(&gauntlet), &round);
             let seed = block_hash(chain.as_ref(), blocks.evaluation).await?;
             let chosen: BTreeSet<Hotkey> = round.accepted.into_iter().map(|a| a.hotkey).collect();

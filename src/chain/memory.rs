@@ -35,8 +35,9 @@ struct State {
     time_ms: u64,
     /// How often the block was replaced by another of its number.
     replaced: u64,
-    neurons: Vec<Neuron>,
-    commitments: Commitments,
+    /// Shared with the blocks before, as long as nothing changes.
+    neurons: Arc<Vec<Neuron>>,
+    commitments: Arc<Commitments>,
     /// What was set in this very block.
     settings: Vec<WeightSetting>,
 }
@@ -48,6 +49,10 @@ struct Inner {
     block_ms: u64,
     /// Blocks that are not final yet.
     lag: Block,
+    /// The newest final block: what is final stays so, whatever becomes of `lag`.
+    last_final: Block,
+    /// Final blocks whose state is kept.
+    keeps: Block,
     /// The state at the end of each block, the genesis block first; the last one is the newest.
     blocks: Vec<State>,
     /// Errors that the next reads answer with.
@@ -97,8 +102,16 @@ impl MemoryChain {
             owner: AccountId::new([0; 32]),
         };
         let blocks = vec![State::default()];
-        let inner =
-            Inner { netuid, hyperparameters, block_ms: 12_000, lag, blocks, failures: VecDeque::new() };
+        let inner = Inner {
+            netuid,
+            hyperparameters,
+            block_ms: 12_000,
+            lag,
+            last_final: 0,
+            keeps: Block::MAX,
+            blocks,
+            failures: VecDeque::new(),
+        };
         Self { inner: Arc::new(Mutex::new(inner)), newest: watch::Sender::new(0) }
     }
 
@@ -120,6 +133,7 @@ impl MemoryChain {
                     settings: Vec::new(),
                     ..before
                 });
+                inner.settle();
             }
             inner.blocks.len() as Block - 1
         };
@@ -131,7 +145,7 @@ impl MemoryChain {
     pub fn reorganise(&self, blocks: Block, later_ms: u64) {
         {
             let mut inner = self.lock();
-            let keep = (inner.last_final() + 1).max((inner.blocks.len() as Block).saturating_sub(blocks));
+            let keep = (inner.last_final + 1).max((inner.blocks.len() as Block).saturating_sub(blocks));
             for state in inner.blocks.iter_mut().skip(keep as usize) {
                 state.time_ms += later_ms;
                 state.replaced += 1;
@@ -141,13 +155,36 @@ impl MemoryChain {
         self.newest.send_modify(|_| ());
     }
 
+    /// The time of the newest block, milliseconds.
+    pub fn newest_ms(&self) -> u64 {
+        self.lock().blocks.last().map_or(0, |state| state.time_ms)
+    }
+
+    /// Lets blocks be final so many blocks later from now on; what is final already stays so.
+    pub fn set_lag(&self, lag: Block) {
+        {
+            let mut inner = self.lock();
+            inner.lag = lag;
+            inner.settle();
+        }
+        self.newest.send_modify(|_| ());
+    }
+
+    /// Throws the state of all but so many final blocks away, from now on: reads at an older one fail with [`ChainError::Pruned`]. Hashes,
+    /// times and settings of weights stay.
+    pub fn prune(&self, keeps: Block) {
+        let mut inner = self.lock();
+        inner.keeps = keeps.max(1);
+        inner.settle();
+    }
+
     /// Gives a hotkey the next UID, in the newest block.
     pub fn register(&self, hotkey: &AccountId, stake: u64, validator_permit: bool) -> Uid {
         let mut inner = self.lock();
         let block = inner.blocks.len() as Block - 1;
         let Some(state) = inner.blocks.last_mut() else { return 0 };
         let uid = state.neurons.len() as Uid;
-        state.neurons.push(Neuron {
+        Arc::make_mut(&mut state.neurons).push(Neuron {
             uid,
             hotkey: hotkey.clone(),
             coldkey: hotkey.clone(),
@@ -170,7 +207,7 @@ impl MemoryChain {
     pub fn change(&self, uid: Uid, change: impl FnOnce(&mut Neuron)) {
         let mut inner = self.lock();
         if let Some(neuron) =
-            inner.blocks.last_mut().and_then(|state| state.neurons.get_mut(usize::from(uid)))
+            inner.blocks.last_mut().and_then(|s| Arc::make_mut(&mut s.neurons).get_mut(usize::from(uid)))
         {
             change(neuron);
         }
@@ -196,20 +233,21 @@ impl MemoryChain {
         signer: &Keypair,
         write: impl FnOnce(&mut State, Uid, Head) + Send,
     ) -> Result<Included, ChainError> {
-        let (head, lag) = {
+        let head = {
             let mut inner = self.lock();
-            let (head, lag) = (inner.head(inner.blocks.len() as Block - 1), inner.lag);
+            let head = inner.head(inner.blocks.len() as Block - 1);
             let Some(state) = inner.blocks.last_mut() else { return Err(ChainError::Closed) };
             let account = signer.account();
             let Some(uid) = state.neurons.iter().find(|n| n.hotkey == account).map(|n| n.uid) else {
                 return Err(ChainError::Refused { call, name: "HotKeyNotRegisteredInSubNet".to_owned() });
             };
             write(state, uid, head);
-            (head, lag)
+            head
         };
         let mut newest = self.newest.subscribe();
-        let is_final = newest.wait_for(|newest| *newest >= head.number + lag).await;
-        is_final.map(drop).map_err(|_| ChainError::Closed)?;
+        while self.lock().last_final < head.number {
+            newest.changed().await.map_err(|_| ChainError::Closed)?;
+        }
         Ok(Included { block: head.number, hash: self.lock().head(head.number).hash })
     }
 }
@@ -224,8 +262,17 @@ impl Inner {
         Head { number, hash: *blake3::hash(&named).as_bytes() }
     }
 
-    fn last_final(&self) -> Block {
-        (self.blocks.len() as Block - 1).saturating_sub(self.lag)
+    /// Finds out what is final now, and forgets what is too old.
+    fn settle(&mut self) {
+        let settled = (self.blocks.len() as Block - 1).saturating_sub(self.lag);
+        self.last_final = self.last_final.max(settled);
+        let kept_from = self.first_kept() as usize;
+        let pruned = self.blocks[..kept_from].iter_mut().rev().take_while(|s| !s.neurons.is_empty());
+        pruned.for_each(|state| (state.neurons, state.commitments) = Default::default());
+    }
+
+    fn first_kept(&self) -> Block {
+        (self.last_final + 1).saturating_sub(self.keeps)
     }
 
     fn subnet(&self, netuid: NetUid) -> Result<(), ChainError> {
@@ -233,8 +280,11 @@ impl Inner {
     }
 
     fn at(&self, block: Option<Block>) -> Result<(Head, &State), ChainError> {
-        let number = block.unwrap_or_else(|| self.last_final());
-        let state = self.blocks.get(number as usize).filter(|_| number <= self.last_final());
+        let number = block.unwrap_or(self.last_final);
+        let state = self.blocks.get(number as usize).filter(|_| number <= self.last_final);
+        if number < self.first_kept() {
+            return Err(ChainError::Pruned { block: number });
+        }
         Ok((self.head(number), state.ok_or(ChainError::NoSuchBlock { block: number })?))
     }
 }
@@ -242,20 +292,23 @@ impl Inner {
 #[async_trait]
 impl Chain for MemoryChain {
     async fn head(&self) -> Result<Head, ChainError> {
-        self.answer(|inner| Ok(inner.head(inner.last_final())))
+        self.answer(|inner| Ok(inner.head(inner.last_final)))
     }
 
     async fn heads(&self) -> Result<Heads, ChainError> {
         let (sender, receiver) = mpsc::channel(HEADS_BUFFER);
-        let (mut newest, lag) = (self.newest.subscribe(), self.lock().lag);
-        let mut due = self.lock().last_final();
+        let mut newest = self.newest.subscribe();
         let inner = self.inner.clone();
-        let head_of = move |number| inner.lock().unwrap_or_else(PoisonError::into_inner).head(number);
+        let look = move |number| {
+            let inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
+            (number <= inner.last_final).then(|| inner.head(number))
+        };
+        let mut due = self.lock().last_final;
         tokio::spawn(async move {
             loop {
-                let seen = *newest.borrow_and_update();
-                while due + lag <= seen || due == 0 {
-                    if sender.send(Ok(head_of(due))).await.is_err() {
+                newest.borrow_and_update();
+                while let Some(head) = look(due) {
+                    if sender.send(Ok(head)).await.is_err() {
                         return;
                     }
                     due += 1;
@@ -297,7 +350,7 @@ impl Chain for MemoryChain {
         self.answer(|inner| {
             inner.subnet(netuid)?;
             let (Head { number: block, hash }, state) = inner.at(at)?;
-            let (tempo, neurons) = (inner.hyperparameters.tempo, state.neurons.clone());
+            let (tempo, neurons) = (inner.hyperparameters.tempo, state.neurons.to_vec());
             Ok(Metagraph { netuid, block, hash, tempo, neurons, details: None })
         })
     }
@@ -309,7 +362,7 @@ impl Chain for MemoryChain {
     async fn commitments(&self, netuid: NetUid, at: Option<Block>) -> Result<Commitments, ChainError> {
         self.answer(|inner| {
             inner.subnet(netuid)?;
-            Ok(inner.at(at)?.1.commitments.clone())
+            Ok(inner.at(at)?.1.commitments.as_ref().clone())
         })
     }
 
@@ -322,9 +375,11 @@ impl Chain for MemoryChain {
     ) -> Result<Vec<WeightSetting>, ChainError> {
         self.answer(|inner| {
             inner.subnet(netuid)?;
-            inner.at(Some(from))?;
+            if from > inner.last_final {
+                return Err(ChainError::NoSuchBlock { block: from });
+            }
             let blocks =
-                (from..=to.min(inner.last_final())).filter_map(|block| inner.blocks.get(block as usize));
+                (from..=to.min(inner.last_final)).filter_map(|block| inner.blocks.get(block as usize));
             let settings = blocks.flat_map(|state| &state.settings);
             Ok(settings.filter(|s| validator.is_none_or(|uid| s.validator_uid == uid)).cloned().collect())
         })
@@ -343,7 +398,7 @@ impl Chain for MemoryChain {
             return Err(ChainError::Invalid { call, reason });
         }
         self.send(call, signer, |state, _, _| {
-            state.commitments.insert(signer.account(), fields.to_vec());
+            Arc::make_mut(&mut state.commitments).insert(signer.account(), fields.to_vec());
         })
         .await
     }
@@ -355,7 +410,7 @@ impl Chain for MemoryChain {
     ) -> Result<SubmittedWeights, ChainError> {
         self.lock().subnet(request.netuid)?;
         let sent = self.send("set_weights", signer, |state, uid, head| {
-            if let Some(neuron) = state.neurons.get_mut(usize::from(uid)) {
+            if let Some(neuron) = Arc::make_mut(&mut state.neurons).get_mut(usize::from(uid)) {
                 neuron.last_update = head.number;
             }
             state.settings.push(WeightSetting {
@@ -438,6 +493,30 @@ mod tests {
         last.next().await.unwrap();
         assert_eq!(last.next().await.unwrap(), again);
         assert_eq!(chain.timestamp_ms(7).await, Err(ChainError::NoSuchBlock { block: 7 }));
+    }
+
+    #[tokio::test]
+    async fn finality_can_fall_behind_and_old_states_can_go() {
+        let chain = MemoryChain::new(3, 1);
+        let miner = Keypair::from_uri("//miner").unwrap().account();
+        chain.register(&miner, 1, false);
+        chain.advance(10);
+        chain.set_lag(5);
+        assert_eq!(chain.head().await.unwrap().number, 9, "what is final stays so");
+        chain.advance(3);
+        assert_eq!((chain.head().await.unwrap().number, chain.newest_ms()), (9, 13 * 12_000));
+        chain.advance(2);
+        assert_eq!(chain.head().await.unwrap().number, 10);
+        chain.set_lag(1);
+        assert_eq!(chain.head().await.unwrap().number, 14);
+
+        chain.prune(4);
+        assert_eq!(chain.metagraph(3, Some(11)).await.unwrap().neurons[0].hotkey, miner);
+        assert_eq!(chain.metagraph(3, Some(10)).await, Err(ChainError::Pruned { block: 10 }));
+        chain.advance(1);
+        assert_eq!(chain.commitments(3, Some(11)).await, Err(ChainError::Pruned { block: 11 }));
+        assert_eq!(chain.timestamp_ms(2).await.unwrap(), 24_000);
+        assert!(chain.metagraph(3, None).await.unwrap().neuron(&miner).is_some());
     }
 
     #[tokio::test]

@@ -37,13 +37,48 @@ pub struct Pair {
 /// The reference compares which positions were chosen, not what was sent there, with fixed limits: a copy with
 /// other positions passes, and so does a run in which all are less alike than it expects.
 pub fn find(candidates: &[Candidate], layout: &Layout, seed: &[u8; 32], limit: f64) -> Vec<Pair> {
-    if limit > 1.0 {
-        return Vec::new();
+    let mut comparison = Comparison::new(layout, seed, limit);
+    candidates.iter().for_each(|candidate| comparison.add(candidate.hotkey, candidate.tensors));
+    comparison.pairs()
+}
+
+/// [`find`], where not all objects are in memory at once.
+#[derive(Debug)]
+pub struct Comparison<'a> {
+    layout: &'a Layout,
+    limit: f64,
+    chunks: Vec<(usize, usize)>,
+    profiles: Vec<(Hotkey, Profile)>,
+}
+
+impl<'a> Comparison<'a> {
+    /// Nothing to compare yet.
+    pub fn new(layout: &'a Layout, seed: &[u8; 32], limit: f64) -> Self {
+        let chunks = if limit > 1.0 { Vec::new() } else { drawn(layout, seed) };
+        Self { layout, limit, chunks, profiles: Vec::new() }
     }
-    let mut sorted: Vec<_> = candidates.iter().collect();
-    sorted.sort_by_key(|candidate| candidate.hotkey);
-    let chunks = drawn(layout, seed);
-    let profiles: Vec<Profile> = sorted.iter().map(|c| profile(c.tensors, layout, &chunks)).collect();
+
+    /// Whether anything can overlap too much.
+    pub fn is_needed(&self) -> bool {
+        self.limit <= 1.0
+    }
+
+    /// Adds an object: its coefficients, in the layout's order.
+    pub fn add(&mut self, hotkey: &Hotkey, tensors: &[SparseTensor]) {
+        if self.is_needed() {
+            self.profiles.push((hotkey.clone(), profile(tensors, self.layout, &self.chunks)));
+        }
+    }
+
+    /// The pairs whose similarity is at least the limit, in the order of their hotkeys.
+    pub fn pairs(mut self) -> Vec<Pair> {
+        self.profiles.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let (sorted, profiles): (Vec<Hotkey>, Vec<Profile>) = self.profiles.into_iter().unzip();
+        compare(&sorted, &profiles, self.limit)
+    }
+}
+
+fn compare(sorted: &[Hotkey], profiles: &[Profile], limit: f64) -> Vec<Pair> {
     let mut pairs = Vec::with_capacity(profiles.len() * profiles.len() / 2);
     // One profile at a time is spread out, so that a cosine is a walk along the other.
     let places = profiles.iter().flatten().map(|(place, _)| *place as usize + 1).max().unwrap_or(0);
@@ -62,7 +97,7 @@ pub fn find(candidates: &[Candidate], layout: &Layout, seed: &[u8; 32], limit: f
         .map(|(a, b, c)| (a, b, (c - usual) / (1.0 - usual).max(1e-9)))
         .filter(|(.., excess)| *excess >= limit)
         .map(|(a, b, excess)| Pair {
-            hotkeys: [sorted[a].hotkey.clone(), sorted[b].hotkey.clone()],
+            hotkeys: [sorted[a].clone(), sorted[b].clone()],
             similarity: excess.min(1.0),
         })
         .collect();

@@ -1,7 +1,8 @@
 //! How long to wait before something that failed for the moment is tried again.
 
-use super::NodeError;
-use std::time::{Duration, Instant};
+use super::{NodeError, time::chance};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The first pause.
 const FIRST: Duration = Duration::from_millis(500);
@@ -25,7 +26,7 @@ impl Backoff {
         self.last = Some(Instant::now());
         let longest = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
         self.failures += 1;
-        longest.mul_f64(0.5 + 0.5 * rand::random::<f64>())
+        longest.mul_f64(0.5 + 0.5 * chance())
     }
 
     /// Says what went wrong for the moment, and waits.

@@ -3,6 +3,7 @@
 use super::{
     Directory, Identity, NodeError, Replica,
     follow::{document, signed_round},
+    time::heavy,
 };
 use crate::{
     bucket::keys::{Key, RunKeys},
@@ -182,7 +183,7 @@ impl<'a> Checkpoints<'a> {
     ) -> Result<(), CheckpointError> {
         let telling = Telling::new(record);
         self.fetch(record, folder, &|bytes| telling.add(bytes)).await?;
-        tokio::task::block_in_place(|| replica.load(&self.form, folder, record))
+        heavy(|| replica.load(&self.form, folder, record))
     }
 
     /// The newest checkpoint that is ahead of the model and not beyond `target`, if there is one that can be used. The record
@@ -327,7 +328,7 @@ async fn load_own(
         tracing::warn!(window, "the checkpoint on this disk is not of the run's model");
         return Ok(false);
     }
-    match tokio::task::block_in_place(|| replica.load(shelf.form(), &shelf.folder(window), &record)) {
+    match heavy(|| replica.load(shelf.form(), &shelf.folder(window), &record)) {
         Ok(()) => tracing::info!(window, "model loaded from this node's own checkpoint"),
         Err(error) => tracing::warn!(window, %error, "the checkpoint on this disk is not used"),
     }

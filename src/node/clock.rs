@@ -3,16 +3,16 @@
 //! What time it is, the newest block says, which is final only a dozen seconds later or more: whoever waited for that would miss a
 //! put window. What has to stay true, such as a hash that draws something, is taken of final blocks alone ([`until_final`]).
 
-use super::{NodeError, Skew};
+use super::{NodeError, Skew, now_ms};
 use crate::{
     chain::{Chain, ChainError, Head},
     window::{Block, PutWindow, Schedule, Window},
 };
 use std::{
-    sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// How long the newest blocks may take to be told at the start; those that follow tell them too.
 const FIRST: Duration = Duration::from_secs(10);
@@ -20,6 +20,8 @@ const FIRST: Duration = Duration::from_secs(10);
 const UNKNOWN: Duration = Duration::from_secs(30);
 /// How long a block may take to be final. On the main network it takes 12 to 24 s.
 const FINAL: Duration = Duration::from_secs(180);
+/// How far this machine's clock may be from the chain's time, by which it is not believed any more. A block comes some seconds after its time.
+const FAR_MS: u64 = 20_000;
 /// Pause between two questions.
 const POLL: Duration = Duration::from_millis(500);
 
@@ -30,6 +32,8 @@ pub struct Clock {
     schedule: Schedule,
     head: watch::Receiver<Head>,
     skew: Skew,
+    /// The time of a block, milliseconds, and when it was told. Clones share it.
+    told: Arc<Mutex<Option<(u64, Instant)>>>,
 }
 
 impl Clock {
@@ -66,12 +70,27 @@ impl Clock {
                 }
             }
         });
-        Ok(Self { chain, schedule, head, skew: Skew::default() })
+        Ok(Self { chain, schedule, head, skew: Skew::default(), told: Arc::default() })
     }
 
     /// How far this machine's clock is from the others'.
     pub fn skew(&self) -> &Skew {
         &self.skew
+    }
+
+    /// Milliseconds since the Unix epoch: by this machine's clock, as long as that is not far from the chain's time. A clock that jumped, or
+    /// was never set, must not close a put window that is open, nor wait for the close of one that is over.
+    pub fn now_ms(&self) -> u64 {
+        let machine = now_ms();
+        let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((block_ms, when)) = told else { return machine };
+        let chain = block_ms + when.elapsed().as_millis() as u64;
+        if machine.abs_diff(chain) > FAR_MS { chain } else { machine }
+    }
+
+    /// Sleeps until a time by [`Self::now_ms`]; returns at once if it has passed.
+    pub async fn sleep_until_ms(&self, time_ms: u64) {
+        tokio::time::sleep(Duration::from_millis(time_ms.saturating_sub(self.now_ms()))).await;
     }
 
     /// The newest block.
@@ -113,10 +132,11 @@ impl Clock {
         let opening = self.schedule.opening_block(window);
         let waited = self.block() < opening;
         self.reach(opening).await?;
-        let told = now_ms();
+        let (told, heard) = (now_ms(), Instant::now());
         let opening_ms = self.time_ms(opening).await?;
         if waited && self.block() == opening {
             self.skew.chain(opening_ms, told);
+            *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some((opening_ms, heard));
         }
         Ok(self.schedule.put_window(opening_ms))
     }
@@ -158,7 +178,7 @@ impl Clock {
     pub async fn closed(&mut self, window: Window) -> Result<PutWindow, NodeError> {
         let mut put = self.put_window(window).await?;
         loop {
-            sleep_until_ms(put.last_accepted_ms() + 1).await;
+            self.sleep_until_ms(put.last_accepted_ms() + 1).await;
             let now = self.put_window(window).await?;
             if now == put {
                 return Ok(put);
@@ -182,16 +202,6 @@ pub async fn until_final(chain: &dyn Chain, block: Block) -> Result<(), NodeErro
         tokio::time::sleep(POLL).await;
     }
     Ok(())
-}
-
-/// Milliseconds since the Unix epoch, by this machine's clock.
-pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
-}
-
-/// Sleeps until a time of this machine's clock; returns at once if it has passed.
-pub async fn sleep_until_ms(time_ms: u64) {
-    tokio::time::sleep(Duration::from_millis(time_ms.saturating_sub(now_ms()))).await;
 }
 
 #[cfg(test)]
@@ -245,5 +255,32 @@ mod tests {
         assert_ne!(hash, before);
         assert_eq!(Some(hash), chain.block_hash(6).await.unwrap());
         assert_eq!(clock.final_put_window(0).await.unwrap(), blocks.put);
+    }
+
+    #[test]
+    fn a_machine_clock_that_jumps_neither_closes_a_put_window_nor_holds_it_open() {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            crate::node::simulate(0, 1);
+            let (chain, mut clock) = clock(0).await;
+            let blocks = chain.clone();
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(Duration::from_secs(12)).await;
+                    blocks.advance(1);
+                }
+            });
+            let begun = Instant::now();
+            // A clock that is right; one that jumps ahead by an hour while the put window is open; one that jumps back.
+            for (window, jump_ms) in [(0, 0), (1, 3_600_000), (2, 0)] {
+                let put = clock.put_window(window).await.unwrap();
+                assert_eq!(put.open_ms, begun.elapsed().as_millis() as u64);
+                crate::node::simulate(put.open_ms + jump_ms, 1);
+                clock.closed(window).await.unwrap();
+                let after_s = begun.elapsed().as_secs() - put.open_ms / 1000;
+                assert!((10..=12).contains(&after_s), "window {window}: closed after {after_s} s");
+            }
+        });
     }
 }

@@ -7,20 +7,33 @@ use crate::{
     wallet::AccountId,
     window::{Block, NetUid},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+/// How a bucket is opened with what its owner committed.
+type Open = dyn Fn(&ReadCredential) -> Arc<dyn Store> + Send + Sync;
 
 /// Opens strangers' buckets by what they committed, and keeps the connections.
-#[derive(Debug)]
 pub struct BucketCache {
-    endpoint: Endpoint,
-    options: S3Options,
+    with: Box<Open>,
     open: BTreeMap<AccountId, (Vec<u8>, Arc<dyn Store>)>,
+}
+
+impl fmt::Debug for BucketCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BucketCache").field("open", &self.open).finish_non_exhaustive()
+    }
 }
 
 impl BucketCache {
     /// Buckets live where the template says.
     pub fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, options: S3Options::default(), open: BTreeMap::new() }
+        let options = S3Options::default();
+        Self::with(move |credential| Arc::new(S3Store::reader(credential, &endpoint, &options)))
+    }
+
+    /// Buckets are opened by this: in simulations they are in memory.
+    pub fn with(open: impl Fn(&ReadCredential) -> Arc<dyn Store> + Send + Sync + 'static) -> Self {
+        Self { with: Box::new(open), open: BTreeMap::new() }
     }
 
     /// The bucket behind a commitment's first field; `None` where the field is no credential.
@@ -37,7 +50,7 @@ impl BucketCache {
                 return None;
             }
         };
-        let store: Arc<dyn Store> = Arc::new(S3Store::reader(&credential, &self.endpoint, &self.options));
+        let store = (self.with)(&credential);
         self.open.insert(hotkey.clone(), (field.to_vec(), store.clone()));
         Some(store)
     }

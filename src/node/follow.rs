@@ -4,6 +4,7 @@ use super::{
     Directory, Identity, Leader, Mirrors, NodeError, Prefetched, Replica, Turns, catch_up,
     prefetch::Payload,
     sources::{Decision, Round, Said, Sources},
+    time::heavy,
 };
 use crate::{
     bucket::{BucketError, Store, keys::RunKeys},
@@ -276,6 +277,45 @@ pub async fn follow_with(
     Ok(FollowOutcome::Reached)
 }
 
+/// Looks once more at the last window, whose turns are over by now, and takes the record that counts in the place of the one that was
+/// applied, if that is another: a validator's bucket may not have answered when its record was looked for, and then another's was taken, by which the
+/// order of those who decide is another too. Without this look the two orders would go on side by side.
+///
+/// Returns whether the model is another one now.
+///
+/// # Errors
+/// Those of [`follow_with`].
+pub async fn reconsider(
+    identity: &Identity,
+    directory: &Directory,
+    replica: &mut Replica,
+    following: &Following<'_>,
+    turns: &Turns,
+) -> Result<bool, NodeError> {
+    if turns.window != replica.window || !turns.are_over() {
+        return Ok(false);
+    }
+    let sources = Sources::new(identity, directory, replica, following)?;
+    let Decision::Said(said) = sources.decide(turns).await? else { return Ok(false) };
+    if replica.skipped() > 0 {
+        // It was passed over as null, and is not.
+        replica.unskip();
+        return Ok(true);
+    }
+    let same = replica.taken(turns.window).is_none_or(|last| last.hash == said.signed.hash);
+    if same || !replica.could_replace(said.record()) {
+        return Ok(false);
+    }
+    let Round { said, payloads } = sources.round(*said).await?;
+    if !replica.go_back() {
+        return Ok(false);
+    }
+    let (window, by) = (said.window(), &said.record().by);
+    tracing::warn!(window, %by, "another record counts than the one that was applied: it takes its place");
+    take(replica, following, said, payloads)?;
+    Ok(true)
+}
+
 /// What comes after the last record that was applied, where the next window has none.
 enum Gap {
     /// This record, which follows on it: the windows between are null.
@@ -405,7 +445,7 @@ fn take(
 ) -> Result<(), NodeError> {
     let (window, peers) = (signed.record.window, payloads.len());
     let gradients: Vec<_> = payloads.iter().map(|payload| payload.gradient.clone()).collect();
-    tokio::task::block_in_place(|| replica.apply(&signed, &gradients, Some(said_s)))?;
+    heavy(|| replica.apply(&signed, &gradients, Some(said_s)))?;
     following.here.forget(window);
     match signed.record.null {
         Some(null) => tracing::warn!(window, why = null.describe(), "this window is null"),

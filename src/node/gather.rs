@@ -6,25 +6,26 @@
 
 mod arrivals;
 mod look;
+mod spool;
 
 #[cfg(test)]
 mod tests;
 
 pub use arrivals::{Arrivals, watch};
 pub(crate) use look::one;
+pub use spool::{Delivered, Spool};
 
-use super::{View, clock::sleep_until_ms};
+use super::{NodeError, View};
 use crate::{
     gauntlet::{Evidence, Observation, overlap, stage1::Stage1},
-    gradient::{Layout, PseudoGradient},
+    gradient::Layout,
     wallet::AccountId,
     window::{PutWindow, Uid, Window},
 };
-use bytes::Bytes;
 use futures::{StreamExt, stream};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    time::Duration,
 };
 
 /// Peers whose objects are fetched at the same time.
@@ -37,8 +38,8 @@ pub struct Peer {
     pub uid: Uid,
     /// The verdict of stage 1.
     pub stage1: Stage1,
-    /// Its pseudo-gradient and the object it came in, where stage 1 accepted it.
-    pub payload: Option<(Arc<PseudoGradient>, Bytes)>,
+    /// Its pseudo-gradient, where stage 1 accepted it.
+    pub delivered: Option<Delivered>,
 }
 
 /// Every peer of a window, by hotkey.
@@ -49,12 +50,9 @@ pub struct Gathered {
 }
 
 impl Gathered {
-    /// Peers that passed stage 1, with their pseudo-gradients and objects.
-    pub fn accepted(&self) -> impl Iterator<Item = (&AccountId, &Peer, &Arc<PseudoGradient>, &Bytes)> {
-        self.peers.iter().filter_map(|(hotkey, peer)| {
-            let (payload, object) = peer.payload.as_ref()?;
-            Some((hotkey, peer, payload, object))
-        })
+    /// Peers that passed stage 1, with their pseudo-gradients.
+    pub fn accepted(&self) -> impl Iterator<Item = (&AccountId, &Peer, &Delivered)> {
+        self.peers.iter().filter_map(|(hotkey, peer)| Some((hotkey, peer, peer.delivered.as_ref()?)))
     }
 
     /// The hotkeys of the peers that passed stage 1.
@@ -63,12 +61,22 @@ impl Gathered {
     }
 
     /// The pairs of objects that overlap too much; `seed` draws the chunks that are compared of a large model.
-    pub fn overlapping(&self, layout: &Layout, seed: &[u8; 32], limit: f64) -> Vec<overlap::Pair> {
-        let candidates: Vec<_> = self
-            .accepted()
-            .map(|(hotkey, _, payload, _)| overlap::Candidate { hotkey, tensors: &payload.tensors })
-            .collect();
-        overlap::find(&candidates, layout, seed, limit)
+    ///
+    /// # Errors
+    /// Those of [`Delivered::gradient`].
+    pub fn overlapping(
+        &self,
+        layout: &Layout,
+        seed: &[u8; 32],
+        limit: f64,
+    ) -> Result<Vec<overlap::Pair>, NodeError> {
+        let mut comparison = overlap::Comparison::new(layout, seed, limit);
+        for (hotkey, _, delivered) in self.accepted() {
+            if comparison.is_needed() {
+                comparison.add(hotkey, &delivered.gradient()?.tensors);
+            }
+        }
+        Ok(comparison.pairs())
     }
 
     /// What Gauntlet is told, given which peers were aggregated and the evidence of those that were judged.
@@ -94,8 +102,8 @@ impl Gathered {
 pub struct Order<'a> {
     /// The put window of what is gathered.
     pub put: PutWindow,
-    /// When it must be over, by this machine's clock in milliseconds: a peer whose bucket is not done by then has not answered.
-    pub by_ms: u64,
+    /// How long it may take: a peer whose bucket is not done by then has not answered.
+    pub within: Duration,
     /// Who comes first, in this order: those who would be aggregated, so that a slow stranger holds up nobody's round.
     pub first: &'a [AccountId],
 }
@@ -121,7 +129,7 @@ pub async fn gather(view: &View<'_>, window: Window, order: Order<'_>, arrivals:
     let place = |hotkey: &AccountId| order.first.iter().position(|first| first == hotkey);
     jobs.sort_by_key(|(_, hotkey, ..)| place(hotkey).unwrap_or(usize::MAX));
     let silent =
-        |(uid, hotkey): (Uid, AccountId)| (hotkey, Peer { uid, stage1: Stage1::Unanswered, payload: None });
+        |(uid, hotkey): (Uid, AccountId)| (hotkey, Peer { uid, stage1: Stage1::Unanswered, delivered: None });
     let everybody = jobs.iter().map(|(uid, hotkey, ..)| (*uid, hotkey.clone()));
     let mut peers: BTreeMap<AccountId, Peer> = everybody.map(silent).collect();
     let key = key.as_str();
@@ -137,7 +145,7 @@ pub async fn gather(view: &View<'_>, window: Window, order: Order<'_>, arrivals:
         (hotkey, peer)
     });
     let mut looks = std::pin::pin!(looks.buffer_unordered(AT_ONCE));
-    let mut end = std::pin::pin!(sleep_until_ms(order.by_ms));
+    let mut end = std::pin::pin!(tokio::time::sleep(order.within));
     loop {
         tokio::select! {
             // What is done by then counts.

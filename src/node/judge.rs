@@ -3,10 +3,14 @@
 
 use super::{Identity, NodeError, Replica, View, gather::Gathered};
 use crate::{
-    aggregate, data, gauntlet::Evidence, gradient::SparseTensor, model::Llama, wallet::AccountId,
+    aggregate, data,
+    gauntlet::Evidence,
+    gradient::{PseudoGradient, SparseTensor},
+    model::Llama,
+    wallet::AccountId,
     window::Window,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 use tch::{Device, Tensor};
 
 /// Two more copies of the model: what the window's peers trained from, and that after the step of whoever is measured.
@@ -23,6 +27,8 @@ pub struct Shared {
     random: Tensor,
     before: Vec<f64>,
     chosen: BTreeSet<AccountId>,
+    /// Those of the chosen whose objects are here.
+    members: Vec<(AccountId, Arc<PseudoGradient>)>,
     /// The losses on random data after the round; none where nobody was aggregated.
     round: Option<Vec<f64>>,
 }
@@ -61,8 +67,11 @@ impl Judge {
         let count = view.identity.manifest.parsed.gauntlet.random_sequences;
         let random = view.tokens(&data::random(seed, window, count, view.corpus.training()))?;
         let before = losses(&self.before, view, &random);
-        let mut shared = Shared { seed: *seed, random, before, chosen: chosen.clone(), round: None };
-        let round = round_without(gathered, &shared, None);
+        let members = gathered.accepted().filter(|(hotkey, ..)| chosen.contains(*hotkey));
+        let members = members.map(|(hotkey, _, delivered)| Ok((hotkey.clone(), delivered.gradient()?)));
+        let members = members.collect::<Result<_, NodeError>>()?;
+        let mut shared = Shared { seed: *seed, random, before, chosen: chosen.clone(), members, round: None };
+        let round = shared.round_without(None);
         if !round.is_empty() {
             let [random] = self.after(view, &round, step, [&shared.random])?;
             shared.round = Some(random);
@@ -82,17 +91,17 @@ impl Judge {
         step: f64,
     ) -> Result<Evidence, NodeError> {
         let itself = gathered.accepted().find(|(other, ..)| *other == hotkey);
-        let itself = itself.map(|(_, _, payload, _)| payload);
+        let itself = itself.map(|(.., delivered)| delivered.gradient()).transpose()?;
         // Stage 1 has refused who claims more than the window assigns.
         let mut claimed = view.assigned(hotkey, window)?;
-        claimed.truncate(itself.map_or(0, |payload| payload.header.sample_count as usize));
+        claimed.truncate(itself.as_ref().map_or(0, |payload| payload.header.sample_count as usize));
         let count = view.identity.manifest.parsed.gauntlet.own_sequences;
         let own = view.tokens(&data::judged(&shared.seed, hotkey.as_ref(), &claimed, count))?;
         let tensors: Vec<&[SparseTensor]> = itself.iter().map(|payload| payload.tensors.as_slice()).collect();
         let own_before = losses(&self.before, view, &own);
         let [own_after, random_after] = self.after(view, &tensors, step, [&own, &shared.random])?;
         let chosen = shared.chosen.contains(hotkey);
-        let others = round_without(gathered, shared, chosen.then_some(hotkey));
+        let others = shared.round_without(chosen.then_some(hotkey));
         let (own_comparator, random_comparator) = match &shared.round {
             _ if others.is_empty() => Default::default(),
             Some(random) if !chosen => {
@@ -125,17 +134,12 @@ impl Judge {
     }
 }
 
-/// Who was aggregated in the round, but one peer.
-fn round_without<'a>(
-    gathered: &'a Gathered,
-    shared: &Shared,
-    without: Option<&AccountId>,
-) -> Vec<&'a [SparseTensor]> {
-    gathered
-        .accepted()
-        .filter(|(other, ..)| shared.chosen.contains(*other) && Some(*other) != without)
-        .map(|(_, _, payload, _)| payload.tensors.as_slice())
-        .collect()
+impl Shared {
+    /// Who was aggregated in the round, but one peer.
+    fn round_without(&self, without: Option<&AccountId>) -> Vec<&[SparseTensor]> {
+        let others = self.members.iter().filter(|(other, _)| Some(other) != without);
+        others.map(|(_, gradient)| gradient.tensors.as_slice()).collect()
+    }
 }
 
 /// Mean loss of each sequence, nats a token.

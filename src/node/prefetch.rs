@@ -1,9 +1,6 @@
 //! Pseudo-gradients that are fetched before the round record names them, so that the step can be taken when it does.
 
-use super::{
-    Clock, Directory, Identity, Replica,
-    clock::{now_ms, sleep_until_ms},
-};
+use super::{Clock, Directory, Identity, Replica};
 use crate::{
     bucket::{Store, fetch_in_put_window},
     gradient::{self, Expected, Layout, PseudoGradient},
@@ -16,6 +13,7 @@ use futures::{StreamExt, stream};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::task::JoinHandle;
 
@@ -125,10 +123,10 @@ impl Prefetch {
                 let looks = missing.into_iter().map(|wanted| wanted.look(layout.clone(), put, &found));
                 missing =
                     stream::iter(looks).buffer_unordered(AT_ONCE).filter_map(|w| async { w }).collect().await;
-                if missing.is_empty() || now_ms() >= until {
+                if missing.is_empty() || clock.now_ms() >= until {
                     break;
                 }
-                sleep_until_ms(now_ms() + POLL_MS).await;
+                tokio::time::sleep(Duration::from_millis(POLL_MS)).await;
             }
         });
         Self { here, task }

@@ -328,6 +328,15 @@ impl Replica {
         self.last.as_ref()
     }
 
+    /// Who had missed a turn before the last window, by what is known: what its turns follow from.
+    pub fn passed_before(&self) -> Passed {
+        let last = match (&self.before, self.skipped()) {
+            (Some(before), 0) => before.last.as_ref(),
+            _ => self.last.as_ref(),
+        };
+        last.map(|last| last.passed.clone()).unwrap_or_default()
+    }
+
     /// The record of a window, if it was the last to be applied.
     pub fn taken(&self, window: Window) -> Option<&Last> {
         self.last.as_ref().filter(|last| last.window == window)

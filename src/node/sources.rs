@@ -243,7 +243,29 @@ impl Sources {
                 return Ok(Decision::Waiting);
             }
         }
-        Ok(if turns.are_over() { Decision::Null } else { Decision::Waiting })
+        if !turns.are_over() {
+            return Ok(Decision::Waiting);
+        }
+        // Somebody may have decided whose own bucket is gone since: then others have what it said. What stands there and came too late is
+        // not worth more for having been passed on.
+        if let Ok(Some(said)) = self.record(window).await
+            && !self.stands_with_its_author(window, turns, &said).await
+        {
+            return Ok(Decision::Said(Box::new(Said { decides: true, ..said })));
+        }
+        Ok(Decision::Null)
+    }
+
+    /// Whether the author of a record has it in its own bucket, cannot be asked, or had no turn.
+    async fn stands_with_its_author(&self, window: Window, turns: &Turns, said: &Said) -> bool {
+        let Some(turn) = turns.turns.iter().find(|turn| turn.hotkey == said.record().by) else {
+            return true;
+        };
+        let own = (turn.hotkey.clone(), turn.store.clone());
+        match self.record_in(window, &own).await {
+            Ok(found) => found.is_some_and(|found| found.signed.hash == said.signed.hash),
+            Err(_) => true,
+        }
     }
 
     /// Whether everybody whom a record names has a UID.

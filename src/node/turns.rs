@@ -118,7 +118,7 @@ impl Orders {
             };
             turns.push(Turn { hotkey, store, last_block, end_ms });
         }
-        Ok(Turns { window, turns, now_ms: super::now_ms() })
+        Ok(Turns { window, turns, now_ms: clock.now_ms() })
     }
 }
 

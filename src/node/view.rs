@@ -1,6 +1,6 @@
 //! What judging looks at: the run, the peers, the model and the text.
 
-use super::{Assignments, Directory, Identity, NodeError, Replica};
+use super::{Assignments, Directory, Identity, NodeError, Replica, gather::Spool};
 use crate::{
     codec::Rule,
     data::{self, Sequences},
@@ -25,6 +25,8 @@ pub struct View<'a> {
     pub assignments: &'a Assignments,
     /// What computes.
     pub device: Device,
+    /// Where what the peers sent is kept.
+    pub spool: &'a Spool,
 }
 
 impl View<'_> {

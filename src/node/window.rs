@@ -1,7 +1,7 @@
 //! One window, from the objects that were gathered to the scores: the steps, in order, that the validator and the audit
 //! both take.
 
-use super::{Clock, NodeError, View, clock::until_final, gather::Gathered, judge::Judge};
+use super::{Clock, NodeError, View, clock::until_final, gather::Gathered, judge::Judge, time::heavy};
 use crate::{
     chain::Chain,
     gauntlet::{Evidence, Gauntlet, GauntletError, ScoreRecord, overlap, proof::Claim},
@@ -83,16 +83,24 @@ pub struct OpenWindow<'a> {
 
 impl<'a> OpenWindow<'a> {
     /// Looks for copies among the objects.
-    pub fn new(view: &View<'_>, window: Window, gathered: &'a Gathered, lots: [u8; 32]) -> Self {
+    ///
+    /// # Errors
+    /// Those of [`Delivered::gradient`](super::gather::Delivered::gradient).
+    pub fn new(
+        view: &View<'_>,
+        window: Window,
+        gathered: &'a Gathered,
+        lots: [u8; 32],
+    ) -> Result<Self, NodeError> {
         let limit = view.identity.manifest.parsed.gauntlet.overlap_limit();
-        let overlapping = gathered.overlapping(view.replica.layout(), &lots, limit);
+        let overlapping = gathered.overlapping(view.replica.layout(), &lots, limit)?;
         let usual = view.identity.manifest.parsed.train.sequences() as u64;
         let claim = |claimed| Claim { claimed, usual };
         let claims = gathered
             .accepted()
-            .map(|(hotkey, _, payload, _)| (hotkey.clone(), claim(payload.header.sample_count)));
+            .map(|(hotkey, _, delivered)| (hotkey.clone(), claim(delivered.header.sample_count)));
         let claims = claims.collect();
-        Self { window, gathered, lots, step: view.replica.next_step(), overlapping, claims }
+        Ok(Self { window, gathered, lots, step: view.replica.next_step(), overlapping, claims })
     }
 
     /// Whom the leader aggregates, by what is known before the window is judged.
@@ -119,15 +127,13 @@ impl<'a> OpenWindow<'a> {
     ) -> Result<BTreeMap<AccountId, Evidence>, NodeError> {
         let step = self.step * view.identity.manifest.parsed.gauntlet.evaluation_step;
         let (window, gathered) = (self.window, self.gathered);
-        let shared = tokio::task::block_in_place(|| judge.share(view, window, seed, gathered, chosen, step))?;
+        let shared = heavy(|| judge.share(view, window, seed, gathered, chosen, step))?;
         let mut evidence = BTreeMap::new();
         for hotkey in order {
             if !go_on(hotkey).await {
                 break;
             }
-            let measured = tokio::task::block_in_place(|| {
-                judge.evidence(view, window, hotkey, gathered, &shared, step)
-            })?;
+            let measured = heavy(|| judge.evidence(view, window, hotkey, gathered, &shared, step))?;
             evidence.insert(hotkey.clone(), measured);
         }
         Ok(evidence)

@@ -1,10 +1,25 @@
 //! Files that are either the old or the new one, never half of one.
 
 use std::{
+    cell::Cell,
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
 };
+
+thread_local! {
+    static PRETENDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets everything that this thread writes with this module or into a score log fail as on a full disk, or no more: for simulations.
+pub fn pretend_full_disk(full: bool) {
+    PRETENDED.set(full);
+}
+
+/// Fails where the disk is full on purpose.
+pub(super) fn has_room() -> io::Result<()> {
+    if PRETENDED.get() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+}
 
 /// Replaces a file: writes `bytes` to a new file beside it, waits until they are on disk, and renames it.
 /// Whoever reads the path, and whatever happens to the machine, finds the old bytes or the new ones.
@@ -27,6 +42,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// What `write` or the system said; the old file is untouched then.
 pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    has_room()?;
     let beside = beside(path)?;
     let written = write(&beside).and_then(|()| Ok(fs::rename(&beside, path)?));
     if written.is_err() {
@@ -78,5 +94,10 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(write_atomic(&folder.path().join("no/such/folder"), b"x").is_err());
         assert!(write_atomic(Path::new("/"), b"x").is_err());
+        pretend_full_disk(true);
+        let full = write_atomic(&path, b"three").unwrap_err();
+        pretend_full_disk(false);
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(fs::read(&path).unwrap(), b"two");
     }
 }

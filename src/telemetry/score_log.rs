@@ -260,6 +260,35 @@ fn check(
     if good { Ok(()) } else { Err(ScoreLogError::Signature { window, validator: closing.validator.clone() }) }
 }
 
+/// What is read of the end of a log at first, in bytes.
+const TAIL: u64 = 1 << 20;
+
+/// Where the last closing line of a log ends, and which window it closes. Read from the end: a log of 20,000 windows has gigabytes.
+fn last_closing(file: &mut File) -> std::io::Result<(u64, Option<Window>)> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let mut size = TAIL.min(length);
+    loop {
+        let begin = length - size;
+        file.seek(SeekFrom::Start(begin))?;
+        let mut tail = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+        file.read_exact(&mut tail)?;
+        let mut end = tail.len();
+        for line in tail.split_inclusive(|byte| *byte == b'\n').rev() {
+            // One that is not whole, and is no closing line for that.
+            if line.ends_with(b"\n")
+                && let Ok(closing) = serde_json::from_slice::<Closing>(line)
+            {
+                return Ok((begin + end as u64, Some(closing.closes)));
+            }
+            end -= line.len();
+        }
+        if begin == 0 {
+            return Ok((0, None));
+        }
+        size = size.saturating_mul(4).min(length);
+    }
+}
+
 /// A score log on disk, open for appending.
 #[derive(Debug)]
 pub struct ScoreLog {
@@ -285,35 +314,18 @@ impl ScoreLog {
             .truncate(false)
             .open(path)
             .map_err(error)?;
-        let (mut signed, mut position, mut last_window) = (0, 0, None);
-        // Lines up to the signed end.
-        let (mut lines, mut signed_lines) = (0, 0);
-        let mut reader = BufReader::new(&file);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let read = reader.read_until(b'\n', &mut line).map_err(error)?;
-            if read == 0 {
-                break;
-            }
-            position += read as u64;
-            lines += 1;
-            if line.ends_with(b"\n")
-                && let Ok(closing) = serde_json::from_slice::<Closing>(&line)
-            {
-                (signed, signed_lines) = (position, lines);
-                last_window = Some(closing.closes);
-            }
-        }
-        if signed < position {
-            file.seek(SeekFrom::Start(signed)).map_err(error)?;
-            let mut tail = Vec::new();
-            file.read_to_end(&mut tail).map_err(error)?;
+        let (signed, last_window) = last_closing(&mut file).map_err(error)?;
+        file.seek(SeekFrom::Start(signed)).map_err(error)?;
+        let mut tail = Vec::new();
+        file.read_to_end(&mut tail).map_err(error)?;
+        if !tail.is_empty() {
             let whole = tail.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
             let unknown =
                 whole.map(std::str::from_utf8).position(|line| !line.is_ok_and(|l| record(l).is_ok()));
             if let Some(index) = unknown {
-                return Err(ScoreLogError::Unknown { path: path.to_owned(), line: signed_lines + index + 1 });
+                file.seek(SeekFrom::Start(0)).map_err(error)?;
+                let lines = BufReader::new(&file).take(signed).split(b'\n').count();
+                return Err(ScoreLogError::Unknown { path: path.to_owned(), line: lines + index + 1 });
             }
             file.set_len(signed).map_err(error)?;
         }
@@ -338,7 +350,9 @@ impl ScoreLog {
             return Err(ScoreLogError::Order { window, last });
         }
         let before = self.file.metadata().map(|metadata| metadata.len());
-        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
+        let written = super::files::has_room();
+        let written =
+            written.and_then(|()| self.file.write_all(text.as_bytes())).and_then(|()| self.file.sync_data());
         if let Err(source) = written {
             // Half a window must not stay where the next one is appended.
             if let Ok(length) = before {
@@ -455,6 +469,15 @@ mod tests {
         }
         assert_eq!(ScoreLog::open(&path).unwrap().last_window(), Some(2));
         assert_eq!(ScoreLog::open(&folder.path().join("new")).unwrap().last_window(), None);
+        // More than is read at first.
+        let record = second.lines().next().unwrap().to_owned() + "\n";
+        let torn = record.repeat(2 * TAIL as usize / record.len()) + "{";
+        std::fs::write(&path, first.clone() + &torn).unwrap();
+        assert_eq!(ScoreLog::open(&path).unwrap().last_window(), Some(1));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), first);
+        std::fs::write(&path, &torn).unwrap();
+        assert_eq!(ScoreLog::open(&path).unwrap().last_window(), None);
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
     }
 
     #[test]

@@ -31,6 +31,33 @@ async fn trouble_of_a_store_is_told_from_wrong_settings_and_passes() {
     }
     assert!(failed < 4, "{failed} of 60");
     assert!(started.elapsed() >= Duration::from_millis(60 * 20));
+    // Bodies that are not whole are noticed, whether the answer says so or not.
+    let long = Bytes::from(vec![7; 100_000]);
+    tell.send(Faults::default()).unwrap();
+    own.put("run/b", long.clone()).await.unwrap();
+    tell.send(Faults { cut: 1.0, ..Faults::default() }).unwrap();
+    let error = theirs.get("run/b", 1 << 20).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    tell.send(Faults { bytes_per_second: 100_000, ..Faults::default() }).unwrap();
+    let started = Instant::now();
+    assert_eq!(theirs.get("run/b", 1 << 20).await.unwrap().bytes, long);
+    assert!(started.elapsed() >= Duration::from_millis(900));
+    // What lies about its length too is for the hashes and signatures of whoever reads it.
+    tell.send(Faults { short: 1.0, ..Faults::default() }).unwrap();
+    assert_eq!(theirs.get("run/b", 1 << 20).await.unwrap().bytes, long.slice(..50_000));
+    // A listing of the past, and then one of today.
+    tell.send(Faults { stale_listing_s: 1, ..Faults::default() }).unwrap();
+    assert_eq!(theirs.list("run/", 9).await.unwrap(), ["run/a", "run/b"]);
+    own.delete("run/b").await.unwrap();
+    assert_eq!(theirs.list("run/", 9).await.unwrap(), ["run/a", "run/b"]);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(theirs.list("run/", 9).await.unwrap(), ["run/a"]);
+    // A clock that is wrong dates what it keeps wrong.
+    tell.send(Faults::default()).unwrap();
+    let before = theirs.head("run/a").await.unwrap().unwrap().last_modified_s;
+    tell.send(Faults { clock_skew_s: -40, ..Faults::default() }).unwrap();
+    let skewed = theirs.head("run/a").await.unwrap().unwrap().last_modified_s;
+    assert_eq!(before - skewed, 40);
     // Nobody answers, and then somebody does.
     tell.send(Faults { silent: true, ..Faults::default() }).unwrap();
     let (held, ()) = tokio::join!(theirs.get("run/a", 9), async {

@@ -672,3 +672,67 @@ async fn a_window_that_nobody_decides_is_null_and_the_run_goes_on() {
     assert_eq!(away.follow(&run, turns, window + 6).await.unwrap(), FollowOutcome::Reached);
     assert_eq!(away.replica.hash, node.replica.hash);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_too_late_counts_no_more_afterwards() {
+    let run = Run::new().await;
+    let window = FIRST + WINDOWS;
+    let node = Live::new(&run).await;
+    let (accepted, _) = run.deliver(2, window).await;
+    // The first has spoken too late, and ended before it could take that back; the second has decided.
+    run.time_ms.store(1_011_000, Ordering::SeqCst);
+    run.keep(0, &run.decide(0, &node.replica, window, accepted[..1].to_vec())).await;
+    run.time_ms.store(1_015_000, Ordering::SeqCst);
+    let second = run.decide(1, &node.replica, window, accepted);
+    run.keep(1, &second).await;
+    // Who was away meanwhile finds what counts, and not what the one with the highest stake has.
+    let mut back = Live::new(&run).await;
+    let over = || run.turns(window, &[10, 20], 500);
+    assert_eq!(back.follow(&run, over(), window).await.unwrap(), FollowOutcome::Reached);
+    assert_eq!(back.replica.taken(window).unwrap().hash, second.hash);
+    // The bucket of the second is gone, and the third has passed on what it said.
+    run.keep(2, &second).await;
+    run.bucket(&run.validators[0]).delete(&run.identity.keys().round(window)).await.unwrap();
+    run.bucket(&run.validators[1]).delete(&run.identity.keys().round(window)).await.unwrap();
+    let mut back = Live::new(&run).await;
+    assert_eq!(back.follow(&run, over(), window).await.unwrap(), FollowOutcome::Reached);
+    assert_eq!(back.replica.taken(window).unwrap().hash, second.hash);
+    // Who had no turn has none afterwards.
+    let third = run.decide(2, &node.replica, window, vec![]);
+    run.keep(2, &third).await;
+    let mut back = Live::new(&run).await;
+    assert_eq!(back.follow(&run, over(), window).await.unwrap(), FollowOutcome::Reached);
+    assert!(back.replica.taken(window).is_none(), "null");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_look_ends_two_runs_side_by_side() {
+    let run = Run::new().await;
+    let window = FIRST + WINDOWS;
+    let (mut one, mut other) = (Live::new(&run).await, Live::new(&run).await);
+    let (accepted, _) = run.deliver(2, window).await;
+    let first = run.decide(0, &one.replica, window, accepted[..1].to_vec());
+    run.keep(0, &first).await;
+    one.follow(&run, run.turns(window, &[10, 20], 5), window).await.unwrap();
+    // For the other the first's bucket was away, and the second, which was cut off too, decided. By that the first has missed a turn.
+    run.bucket(&run.validators[0]).away.store(true, Ordering::SeqCst);
+    run.keep(1, &run.decide(1, &other.replica, window, accepted)).await;
+    other.follow(&run, run.turns(window, &[10, 20], 15), window).await.unwrap();
+    assert_ne!(one.replica.hash, other.replica.hash);
+    let over = run.turns(window, &[10, 20], 30);
+    let look = async |node: &mut Live| {
+        let following = Following::default();
+        reconsider(&run.identity, &run.directory, &mut node.replica, &following, &over).await.unwrap()
+    };
+    assert!(!look(&mut other).await, "it still is away");
+    run.bucket(&run.validators[0]).away.store(false, Ordering::SeqCst);
+    assert!(look(&mut other).await);
+    assert_eq!(other.replica.hash, one.replica.hash);
+    assert_eq!(other.replica.taken(window).unwrap().hash, first.hash);
+    assert!(!look(&mut other).await && !look(&mut one).await);
+    // The same where it was taken for null.
+    let mut passed_over = Live::new(&run).await;
+    passed_over.replica.skip_to(window);
+    assert!(look(&mut passed_over).await);
+    assert_eq!(passed_over.replica.window, window - 1);
+}

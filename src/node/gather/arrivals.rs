@@ -3,10 +3,7 @@
 use super::{AT_ONCE, Peer, look::look};
 use crate::{
     bucket::{ObjectInfo, Store},
-    node::{
-        View,
-        clock::{now_ms, sleep_until_ms},
-    },
+    node::{Clock, View},
     wallet::AccountId,
     window::{PutWindow, Uid, Window},
 };
@@ -61,9 +58,9 @@ impl Arrived {
 ///
 /// Each peer's object is read once: one that is replaced later is [`super::gather`]'s to fetch, so that nobody makes a validator
 /// download without end. A bucket that does not answer is asked again, and holds up no other peer's.
-pub async fn watch(view: &View<'_>, window: Window, put: &PutWindow) -> Arrivals {
+pub async fn watch(view: &View<'_>, window: Window, put: &PutWindow, clock: &Clock) -> Arrivals {
     let closed = put.last_accepted_ms() + 1;
-    if now_ms() >= closed {
+    if clock.now_ms() >= closed {
         return Arrivals::default();
     }
     let me = view.identity.account();
@@ -71,7 +68,7 @@ pub async fn watch(view: &View<'_>, window: Window, put: &PutWindow) -> Arrivals
     let peers = view.directory.peers().filter(|(neuron, _)| neuron.hotkey != me);
     let jobs = peers.map(|(neuron, store)| async move {
         let (uid, hotkey) = (neuron.uid, &neuron.hotkey);
-        while now_ms() < closed {
+        while clock.now_ms() < closed {
             let turn = turns.acquire().await;
             let seen = look(view, window, put, uid, hotkey, store.as_ref()).await;
             drop(turn);
@@ -80,10 +77,10 @@ pub async fn watch(view: &View<'_>, window: Window, put: &PutWindow) -> Arrivals
             {
                 return Some((hotkey.clone(), Arrived { store: store.clone(), info, peer: look.peer }));
             }
-            sleep_until_ms(closed.min(now_ms() + POLL.as_millis() as u64)).await;
+            clock.sleep_until_ms(closed.min(clock.now_ms() + POLL.as_millis() as u64)).await;
         }
         None
     });
-    let (arrived, ()) = futures::join!(join_all(jobs), sleep_until_ms(closed));
+    let (arrived, ()) = futures::join!(join_all(jobs), clock.sleep_until_ms(closed));
     Arrivals(arrived.into_iter().flatten().collect())
 }

@@ -8,7 +8,7 @@ use crate::{
         sync,
     },
     gradient::{self, Expected, PseudoGradient},
-    node::View,
+    node::{View, time::heavy},
     wallet::{AccountId, verify},
     window::{PutWindow, Timing, Uid, Window},
 };
@@ -33,7 +33,7 @@ pub(crate) async fn one(
     hotkey: &AccountId,
     store: Option<Arc<dyn Store>>,
 ) -> Peer {
-    let nothing = |stage1| Peer { uid, stage1, payload: None };
+    let nothing = |stage1| Peer { uid, stage1, delivered: None };
     let Some(store) = store else { return nothing(Stage1::Absent) };
     match look(view, window, put, uid, hotkey, store.as_ref()).await {
         Ok(look) => look.peer,
@@ -60,7 +60,7 @@ pub(super) async fn look(
     let sync_max = view.identity.manifest.parsed.gauntlet.sync_max;
     let limit = view.replica.layout().max_object_bytes() as u64;
     let key = view.identity.keys().gradient(window);
-    let verdict = |found| Peer { uid, stage1: stage1::judge(found, sync_max), payload: None };
+    let verdict = |found| Peer { uid, stage1: stage1::judge(found, sync_max), delivered: None };
     let unread = |found| Ok(Look { peer: verdict(found), info: None });
     let on_time = Timing::OnTime { seconds: 0 };
     let (object, seconds) = match fetch_in_put_window(store, &key, limit, put).await {
@@ -86,17 +86,19 @@ pub(super) async fn look(
     let (run, netuid) = (identity.manifest.hash(), identity.netuid);
     let expected = Expected { run, netuid, window, uid, hotkey: hotkey.clone() };
     let (bytes, layout) = (object.bytes.clone(), view.replica.shared_layout());
-    let decode = tokio::task::spawn_blocking(move || gradient::decode(&bytes, &layout, &expected, verify));
+    let (same, of) = (layout.clone(), expected.clone());
+    let decode = tokio::task::spawn_blocking(move || gradient::decode(&bytes, &same, &of, verify));
     let decoded = match decode.await {
         Ok(decoded) => decoded.map_err(|error| error.to_string()),
         Err(_) => Err("it could not be decoded".to_owned()),
     };
-    let checked =
-        decoded.and_then(|payload| tokio::task::block_in_place(|| check(view, window, hotkey, payload)));
+    let checked = decoded.and_then(|payload| heavy(|| check(view, window, hotkey, payload)));
     let peer = match checked {
         Ok((payload, steps_behind)) => {
             let mut peer = verdict(Some(Found { timing, content: Ok(steps_behind) }));
-            peer.payload = peer.stage1.is_accepted().then(|| (Arc::new(payload), object.bytes));
+            if peer.stage1.is_accepted() {
+                peer.delivered = Some(heavy(|| view.spool.keep(payload, object.bytes, &expected, &layout)));
+            }
             peer
         }
         Err(reason) => verdict(Some(Found { timing, content: Err(reason) })),

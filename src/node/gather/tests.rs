@@ -6,13 +6,14 @@ use crate::{
     data::Corpus,
     gradient::{self, Header},
     manifest::ManifestFile,
-    node::{Directory, Identity, Prefetch, Replica, clock::now_ms, likely},
+    node::{Directory, Identity, Prefetch, Replica, likely, now_ms},
     wallet::Keypair,
 };
 use async_trait::async_trait;
-use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
-    time::Duration,
+use bytes::Bytes;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 use tch::{Device, Kind, Tensor};
 
@@ -124,7 +125,8 @@ struct Subnet {
     assignments: crate::node::Assignments,
     peers: Vec<Keypair>,
     chain: MemoryChain,
-    _folder: tempfile::TempDir,
+    spool: Spool,
+    folder: tempfile::TempDir,
 }
 
 impl Subnet {
@@ -153,12 +155,27 @@ impl Subnet {
             Identity { chain: Arc::new(chain.clone()), netuid: 3, hotkey: validator, manifest, bucket };
         let mut assignments = crate::node::Assignments::new(WINDOW);
         assignments.learn(&identity, WINDOW).await.unwrap();
-        Self { identity, directory, replica, corpus, assignments, peers, chain, _folder: folder }
+        Self {
+            identity,
+            directory,
+            replica,
+            corpus,
+            assignments,
+            peers,
+            chain,
+            spool: Spool::default(),
+            folder,
+        }
+    }
+
+    async fn clock(&self) -> crate::node::Clock {
+        let schedule = self.identity.manifest.parsed.schedule();
+        crate::node::Clock::start(Arc::new(self.chain.clone()), schedule).await.unwrap()
     }
 
     fn view(&self) -> View<'_> {
-        let Self { identity, directory, replica, corpus, assignments, .. } = self;
-        View { identity, directory, replica, corpus, assignments, device: Device::Cpu }
+        let Self { identity, directory, replica, corpus, assignments, spool, .. } = self;
+        View { identity, directory, replica, corpus, assignments, device: Device::Cpu, spool }
     }
 
     /// What a peer would upload; `seed` makes it another each time.
@@ -190,14 +207,14 @@ impl Subnet {
 fn verdicts(gathered: &Gathered) -> BTreeMap<Uid, String> {
     let verdict = |peer: &Peer| {
         let digest =
-            peer.payload.as_ref().map(|(payload, object)| (hex::encode(payload.digest), object.len()));
+            peer.delivered.as_ref().map(|sent| (hex::encode(sent.digest), sent.object().unwrap().len()));
         (peer.uid, format!("{:?} {digest:?}", peer.stage1))
     };
     gathered.peers.values().map(verdict).collect()
 }
 
 fn order(put: PutWindow) -> Order<'static> {
-    Order { put, by_ms: u64::MAX, first: &[] }
+    Order { put, within: Duration::from_secs(600), first: &[] }
 }
 
 fn put_window() -> PutWindow {
@@ -242,7 +259,8 @@ async fn a_look_while_the_put_window_is_open_changes_no_verdict() {
         buckets[5].upload(late, &object(5)).await;
     };
     let view = subnet.view();
-    let (arrivals, ()) = tokio::join!(watch(&view, WINDOW, &put), changes);
+    let clock = subnet.clock().await;
+    let (arrivals, ()) = tokio::join!(watch(&view, WINDOW, &put, &clock), changes);
     assert!(now_ms() > put.last_accepted_ms());
     buckets[6].upload(late, &object(6)).await;
     assert_eq!(arrivals.len(), 6, "{arrivals:?}");
@@ -278,7 +296,7 @@ async fn slow_buckets_hold_nobody_up() {
     let good = 2 * AT_ONCE;
     buckets[good].upload(put.open_ms, &subnet.object(good, 1)).await;
     let first = [subnet.peers[good].account()];
-    let order = Order { put, by_ms: now_ms() + 2000, first: &first };
+    let order = Order { put, within: Duration::from_secs(2), first: &first };
     let started = std::time::Instant::now();
     let gathered = gather(&subnet.view(), WINDOW, order, Arrivals::default()).await;
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
@@ -293,9 +311,12 @@ async fn a_late_start_and_a_peer_that_moved_are_looked_at_afresh() {
     let mut subnet = Subnet::new(&buckets[..1]).await;
     let put = put_window();
     buckets[0].upload(put.open_ms, &subnet.object(0, 1)).await;
-    let arrivals = watch(&subnet.view(), WINDOW, &put).await;
+    let arrivals = watch(&subnet.view(), WINDOW, &put, &subnet.clock().await).await;
     assert_eq!(arrivals.len(), 1);
-    assert!(watch(&subnet.view(), WINDOW, &put).await.is_empty(), "nothing is left to wait for");
+    assert!(
+        watch(&subnet.view(), WINDOW, &put, &subnet.clock().await).await.is_empty(),
+        "nothing is left to wait for"
+    );
     // The peer commits another bucket, in which there is nothing.
     let moved = BTreeMap::from([(subnet.peers[0].account(), buckets[1].clone() as Arc<dyn Store>)]);
     subnet.directory = Directory::of(subnet.directory.metagraph.clone(), moved);
@@ -313,9 +334,7 @@ async fn what_a_record_may_name_is_fetched_once_it_is_there() {
     assert!(likely(view.directory, replica, 1).is_empty(), "of many peers only those of the last round");
 
     // Blocks of the chain in memory come when a test says so, and have times of their own.
-    let clock =
-        crate::node::Clock::start(Arc::new(subnet.chain.clone()), subnet.identity.manifest.parsed.schedule());
-    let clock = clock.await.unwrap();
+    let clock = subnet.clock().await;
     let schedule = subnet.identity.manifest.parsed.schedule();
     subnet.chain.advance(schedule.opening_block(WINDOW));
     let opening = subnet.chain.timestamp_ms(schedule.opening_block(WINDOW)).await.unwrap();
@@ -351,4 +370,42 @@ async fn what_a_record_may_name_is_fetched_once_it_is_there() {
     assert_eq!(here.len(), 1);
     here.forget(WINDOW);
     assert!(here.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_objects_are_in_memory_and_the_others_come_back_from_disk() {
+    let buckets: Vec<_> = (0..6).map(|_| Bucket::new(Manner::Plain)).collect();
+    let mut subnet = Subnet::new(&buckets).await;
+    let put = put_window();
+    for (peer, bucket) in buckets.iter().enumerate() {
+        // Two of them send the same.
+        bucket.upload(put.open_ms, &subnet.object(peer, peer.min(4) as i64)).await;
+    }
+    let all = gather(&subnet.view(), WINDOW, order(put), Arrivals::default()).await;
+    let folder = subnet.folder.path().join("spool");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("left behind"), "by a process that was killed").unwrap();
+    subnet.spool = Spool::open(folder.clone(), 2).unwrap();
+    subnet.spool.prefer([subnet.peers[5].account()]);
+    let on_disk = || std::fs::read_dir(&folder).unwrap().count();
+    assert_eq!(on_disk(), 0);
+    let few = gather(&subnet.view(), WINDOW, order(put), Arrivals::default()).await;
+    let here =
+        |gathered: &Gathered| gathered.accepted().filter(|(.., sent)| sent.in_memory().is_some()).count();
+    assert_eq!((here(&all), here(&few), on_disk()), (6, 3, 3));
+    assert!(few.peers[&subnet.peers[5].account()].delivered.as_ref().unwrap().in_memory().is_some());
+    // It makes no difference.
+    assert_eq!(verdicts(&few), verdicts(&all));
+    for ((_, _, one), (_, _, other)) in few.accepted().zip(all.accepted()) {
+        assert_eq!(one.gradient().unwrap(), other.gradient().unwrap());
+    }
+    let overlapping =
+        |gathered: &Gathered| gathered.overlapping(subnet.replica.layout(), &[3; 32], 0.5).unwrap();
+    assert_eq!(overlapping(&few), overlapping(&all));
+    assert_eq!(overlapping(&all).len(), 1);
+    // What is not needed any more leaves nothing behind, and makes room.
+    drop(few);
+    assert_eq!(on_disk(), 0);
+    let again = gather(&subnet.view(), WINDOW, order(put), Arrivals::default()).await;
+    assert_eq!((here(&again), on_disk()), (3, 3));
 }
