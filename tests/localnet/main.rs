@@ -12,6 +12,7 @@ mod catch_up;
 mod data;
 mod faults;
 mod finality;
+mod kills;
 mod network;
 mod succession;
 #[path = "../support.rs"]
