@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 use templar::{
-    chain::{RevealState, WeightsRequest},
+    chain::{CommitBook as _, RevealState, WeightsRequest},
     checkpoint::{Desk, Thinning, Writer},
     gauntlet::Evidence,
     node::{
@@ -388,14 +388,11 @@ impl Validator {
         let (identity, peers) = (&self.ctx.identity, weights.len());
         let request =
             WeightsRequest { netuid: identity.netuid, mechanism: 0, weights, version_key: node::VERSION_KEY };
-        match identity.chain.set_weights(&request, &identity.hotkey).await {
+        match identity.chain.set_weights(&request, &identity.hotkey, &self.state.commits()).await {
             Ok(submitted) => {
                 let block = submitted.included.block;
                 let (path, opens_at) = (submitted.path, submitted.opens_at);
                 tracing::info!(window, block, peers, ?path, opens_at, "weights set");
-                if let Some(commit) = submitted.salted {
-                    self.state.keep(commit);
-                }
                 self.state.paid();
             }
             Err(error) => tracing::warn!(window, %error, "weights could not be set; trying again later"),
@@ -416,26 +413,40 @@ impl Validator {
 
     /// Reveals salted commits whose time has come; the chain opens all others by itself.
     async fn reveal(&mut self) {
-        let identity = &self.ctx.identity;
-        let mut waiting = Vec::new();
-        for commit in self.state.commits() {
-            let state = identity.chain.reveal_state(&commit, &identity.account()).await;
-            match state {
+        let (identity, book) = (&self.ctx.identity, self.state.commits());
+        let commits = match book.read() {
+            Ok(commits) => commits,
+            Err(error) => {
+                return tracing::error!(%error, "weight commits cannot be read, and are not revealed; the file is left as it is");
+            }
+        };
+        for commit in commits {
+            if !commit.is_of(&identity.account()) {
+                tracing::warn!(block = commit.block, "a weight commit of another hotkey is left alone");
+                continue;
+            }
+            let over = match identity.chain.reveal_state(&commit, &identity.account()).await {
                 Ok(RevealState::Due) => {
                     match identity.chain.reveal_weights(&commit, &identity.hotkey).await {
-                        Ok(included) => tracing::info!(block = included.block, "weights revealed"),
+                        Ok(included) => {
+                            tracing::info!(block = included.block, "weights revealed");
+                            true
+                        }
                         Err(error) => {
                             tracing::warn!(%error, "weights could not be revealed; trying again");
-                            waiting.push(commit);
+                            false
                         }
                     }
                 }
                 Ok(RevealState::Gone) => {
-                    tracing::warn!(block = commit.block, "the time to reveal a commit is over");
+                    tracing::warn!(block = commit.block, "a commit was revealed before, or its time is over");
+                    true
                 }
-                Ok(RevealState::Early) | Err(_) => waiting.push(commit),
+                Ok(RevealState::Early | RevealState::Unknown) | Err(_) => false,
+            };
+            if over && let Err(error) = book.forget(&commit.hash) {
+                tracing::warn!(error, "a weight commit that is over stays written down");
             }
         }
-        self.state.set_commits(waiting);
     }
 }

@@ -53,7 +53,10 @@ pub use metagraph::{
 pub use registration::PowProgress;
 pub use rpc::endpoint::{Endpoints, NETWORKS, endpoint};
 pub use types::{Head, Heads, Hyperparameters, Included};
-pub use weights::{Check, Plan, RevealState, SaltedCommit, SubmittedWeights, WeightsPath, WeightsRequest};
+pub use weights::{
+    Check, CommitBook, MemoryBook, Plan, RevealState, SaltedCommit, SubmittedWeights, WeightsPath,
+    WeightsRequest,
+};
 pub use weights_history::{
     HistoryPart, HistoryQuery,
     event::{CommitRef, CommitScheme, WeightAction, WeightEvent, WeightSetting},
@@ -131,7 +134,7 @@ pub trait Chain: std::fmt::Debug + Send + Sync {
     ) -> Result<Included, ChainError>;
 
     /// Sets weights by the path that the subnet takes: plainly, or by a commit. Whatever can be known before is
-    /// checked before anything is signed.
+    /// checked before anything is signed. A salted commit is in `book` before it is sent.
     ///
     /// # Errors
     /// [`ChainError::TooSoon`] inside of the rate limit; [`ChainError::Refused`] with the name that the chain would
@@ -140,6 +143,7 @@ pub trait Chain: std::fmt::Debug + Send + Sync {
         &self,
         request: &WeightsRequest,
         signer: &Keypair,
+        book: &dyn CommitBook,
     ) -> Result<SubmittedWeights, ChainError>;
 
     /// Where a salted commit stands.

@@ -48,6 +48,8 @@ pub enum Exit {
     Differs = 8,
     /// Another process uses the folder.
     InUse = 9,
+    /// A transaction was sent, and whether it gets into the chain is not certain yet: whoever signs it again may pay twice.
+    FateUnknown = 10,
     /// It was told to stop before it was done.
     Interrupted = 130,
 }
@@ -73,6 +75,7 @@ Exit codes:
     7  manifest, data, log or checkpoint
     8  an audit found a difference
     9  another process uses the folder
+   10  sent, and not certain whether it gets into the chain
   130  interrupted";
 
 /// A failure as a person sees it: one sentence, what to do next, and an exit code.
@@ -229,7 +232,10 @@ impl Reported for ChainError {
     fn to_failure(&self) -> Failure {
         let exit = match self {
             Self::UnknownNetwork { .. } => Exit::Usage,
-            Self::Connect { .. }
+            Self::FateUnknown { .. } | Self::NotFinal { .. } => Exit::FateUnknown,
+            Self::NotKept { .. } => Exit::Storage,
+            Self::NotSent { .. }
+            | Self::Connect { .. }
             | Self::Timeout { .. }
             | Self::Disconnected { .. }
             | Self::Node { .. }

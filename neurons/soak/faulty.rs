@@ -10,8 +10,8 @@ use std::{
 use templar::{
     bucket::{BucketError, MemoryStore, Object, ObjectInfo, Store},
     chain::{
-        Chain, ChainError, Head, Heads, Hyperparameters, Included, MemoryChain, Metagraph, RevealState,
-        SaltedCommit, SubmittedWeights, WeightSetting, WeightsRequest,
+        Chain, ChainError, CommitBook, Head, Heads, Hyperparameters, Included, MemoryChain, Metagraph,
+        RevealState, SaltedCommit, SubmittedWeights, WeightSetting, WeightsRequest,
     },
     wallet::{AccountId, Keypair},
     window::{Block, NetUid, Uid},
@@ -275,8 +275,9 @@ impl Chain for FaultyChain {
         &self,
         request: &WeightsRequest,
         signer: &Keypair,
+        book: &dyn CommitBook,
     ) -> Result<SubmittedWeights, ChainError> {
-        self.ask(self.memory.set_weights(request, signer)).await
+        self.ask(self.memory.set_weights(request, signer, book)).await
     }
     async fn reveal_state(&self, commit: &SaltedCommit, who: &AccountId) -> Result<RevealState, ChainError> {
         self.ask(self.memory.reveal_state(commit, who)).await

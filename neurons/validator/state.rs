@@ -5,9 +5,8 @@ use crate::context::NodeContext;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use templar::{
-    chain::SaltedCommit,
     gauntlet::{Gauntlet, GauntletError, Peer, PeerState, ScoreRecord},
-    node::{NodeError, StateRecord, salted_commits},
+    node::{NodeError, StateRecord, salted_commits::CommitFile},
     report::LossPoint,
     round,
     telemetry::{
@@ -92,33 +91,9 @@ impl State {
         }
     }
 
-    /// Salted weight commits that wait to be revealed.
-    pub fn commits(&self) -> Vec<SaltedCommit> {
-        salted_commits::read(&self.commits_path()).unwrap_or_else(|error| {
-            tracing::warn!(%error, "weight commits on disk are lost");
-            Vec::new()
-        })
-    }
-
-    /// Replaces those commits. A failure is told: a commit that is lost is never revealed.
-    pub fn set_commits(&self, commits: Vec<SaltedCommit>) {
-        if commits.is_empty() && !self.commits_path().exists() {
-            return;
-        }
-        if let Err(error) = salted_commits::write(&self.commits_path(), &commits) {
-            tracing::warn!(%error, "weight commits could not be kept");
-        }
-    }
-
-    /// Keeps one more.
-    pub fn keep(&self, commit: SaltedCommit) {
-        let mut commits = self.commits();
-        commits.push(commit);
-        self.set_commits(commits);
-    }
-
-    fn commits_path(&self) -> PathBuf {
-        self.path.with_file_name("weight-commits.json")
+    /// Where salted weight commits are until their time is over.
+    pub fn commits(&self) -> CommitFile {
+        CommitFile::new(self.path.with_file_name("weight-commits.json"))
     }
 
     /// Tells Gauntlet which peers are registered; a hotkey that took over a UID starts from nothing.

@@ -9,7 +9,6 @@ use super::{
     error::ChainError,
     extrinsic::{self, NonceLocks, Settled},
     rpc::{connection::Connection, endpoint::Endpoints, storage::Reader},
-    types::Head,
 };
 use crate::{wallet::Keypair, window::Block};
 
@@ -102,6 +101,12 @@ impl SubtensorClient {
         }
     }
 
+    /// What reads at the newest block, final or not: what is to go into the next one is planned on it.
+    pub(in crate::chain) async fn newest_reader(&self) -> Result<Reader<'_>, ChainError> {
+        let (head, at) = self.link.at_best().await?;
+        Ok(Reader { link: &self.link, head, at })
+    }
+
     /// The connection that has the states from a block on: the node's, or an archive's where the node has thrown them
     /// away.
     pub(in crate::chain) async fn with_states_from(&self, block: Block) -> Result<&Connection, ChainError> {
@@ -120,10 +125,6 @@ impl SubtensorClient {
     ) -> Result<Vec<u8>, ChainError> {
         let link = &self.link;
         link.ask(function, || link.rpc.state_call(function, Some(arguments), None)).await
-    }
-
-    pub(in crate::chain) async fn link_head(&self) -> Result<Head, ChainError> {
-        self.link.head().await
     }
 
     pub(in crate::chain) async fn submit<C>(

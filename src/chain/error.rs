@@ -153,6 +153,42 @@ pub enum ChainError {
         /// What happened to it.
         reason: String,
     },
+    /// A transaction was not sent.
+    #[error("{call} was not sent: {reason}")]
+    NotSent {
+        /// The call.
+        call: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// What must outlive a transaction cannot be kept; nothing was sent.
+    #[error("{call} was not sent, for what reveals it cannot be kept: {reason}")]
+    NotKept {
+        /// The call.
+        call: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A transaction was sent, no block is final any more, and it is in none that is known.
+    #[error(
+        "{call} was sent, and whether it gets into the chain is certain only when block {until} is final"
+    )]
+    FateUnknown {
+        /// The call.
+        call: &'static str,
+        /// The last block that it can be in.
+        until: Block,
+    },
+    /// A transaction is in a block, and no block is final any more.
+    #[error("{call} is in block {block}, which is not final; it is certain when block {until} is")]
+    NotFinal {
+        /// The call.
+        call: &'static str,
+        /// The block.
+        block: Block,
+        /// The last block that it can be in.
+        until: Block,
+    },
     /// UIDs to which a commit gives weight are no longer those that they were. Nothing was sent.
     #[error("{}", moved(uids))]
     UidsChanged {
@@ -229,8 +265,33 @@ impl ChainError {
             Self::TooSoon { .. } => {
                 "wait: the subnet's rate limit counts from the last weights, or from registration"
             }
-            Self::NotIncluded { .. } => "nothing was done on chain; try again",
+            Self::NotIncluded { .. } => "it is certain that nothing was done on chain; try again",
+            Self::NotSent { .. } => {
+                "nothing was done on chain; try again, or use another endpoint with --network"
+            }
+            Self::NotKept { .. } => "make room, or name another file with --commits",
+            Self::FateUnknown { .. } | Self::NotFinal { .. } => {
+                "look at the chain when that block is final, and do not send it again before: it would count twice"
+            }
             Self::Invalid { .. } => "correct the arguments; nothing was sent",
+        }
+    }
+
+    /// Whether it is certain that a transaction that ended with this has done nothing: it was not sent, not taken, refused in its block, or
+    /// its time is over.
+    pub fn is_certain(&self) -> bool {
+        match self {
+            Self::FateUnknown { .. } | Self::NotFinal { .. } => false,
+            // A question on the way failed: before the transaction was sent, or after.
+            Self::Timeout { .. }
+            | Self::Disconnected { .. }
+            | Self::Node { .. }
+            | Self::NoSuchBlock { .. }
+            | Self::Pruned { .. }
+            | Self::Closed => false,
+            // What a block says of it could not be read.
+            Self::Decode { .. } => false,
+            _ => true,
         }
     }
 
@@ -242,6 +303,9 @@ impl ChainError {
                 | Self::Timeout { .. }
                 | Self::Disconnected { .. }
                 | Self::NotIncluded { .. }
+                | Self::NotSent { .. }
+                | Self::FateUnknown { .. }
+                | Self::NotFinal { .. }
         ) || matches!(self, Self::Refused { name, .. } if dispatch_error::is_transient(name))
     }
 }

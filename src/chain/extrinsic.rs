@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use subxt::{
@@ -21,35 +21,57 @@ use crate::{
         error::{ChainError, dispatch_error},
         interface,
         rpc::{
-            answer::{REQUEST, is_lost, words},
+            answer::{REQUEST, unsent, words},
             connection::{AtBlock, Config, Connection},
         },
         types::{Head, Included},
     },
     wallet::{AccountId, Keypair},
+    window::Block,
 };
 
-/// Blocks in which a transaction may get into the chain; the same as the official SDK's.
-const MORTALITY: u64 = 128;
-/// How often a transaction is signed anew with a fresh nonce, if another of the same account was faster.
+/// Blocks in which a transaction may get into the chain. After them it is certain whether it did; half of what the official SDK allows.
+const MORTALITY: u64 = 64;
+/// How often a transaction that the node did not take is signed anew.
 const MAX_ATTEMPTS: u32 = 5;
 /// With no news of a transaction for this long, the chain itself is searched for it.
 const SILENCE: Duration = Duration::from_secs(60);
+/// With no new final block for this long, nobody waits any longer: what is known is said.
+const STALLED: Duration = Duration::from_secs(180);
 /// The pause between two looks at the newest final block.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// One transaction of an account at a time, so that two tasks do not sign with one nonce.
+/// One transaction of an account at a time, so that two tasks do not sign with one nonce; and the one whose fate is not known.
 #[derive(Debug, Default)]
-pub(in crate::chain) struct NonceLocks(Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<()>>>>);
+pub(in crate::chain) struct NonceLocks(Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<Option<Sent>>>>>);
 
 impl NonceLocks {
-    async fn take(&self, account: &AccountId) -> tokio::sync::OwnedMutexGuard<()> {
+    async fn take(&self, account: &AccountId) -> tokio::sync::OwnedMutexGuard<Option<Sent>> {
         let turn = {
             // A poisoned map is whole: nothing panics while it is held.
             let mut turns = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             turns.entry(account.clone()).or_default().clone()
         };
         turn.lock_owned().await
+    }
+}
+
+/// A transaction that may be on its way.
+#[derive(Debug, Clone)]
+pub(in crate::chain) struct Sent {
+    /// The call with its arguments, as it is encoded.
+    call_data: Vec<u8>,
+    extrinsic: Vec<u8>,
+    account: AccountId32,
+    nonce: u64,
+    /// A final block before it was sent.
+    birth: Head,
+}
+
+impl Sent {
+    /// The last block that it can be in.
+    fn until(&self) -> Block {
+        self.birth.number + MORTALITY
     }
 }
 
@@ -74,6 +96,11 @@ pub(in crate::chain) struct Settled {
 }
 
 /// Signs `payload`, sends it, and waits until it is final.
+///
+/// # Errors
+/// [`ChainError::NotSent`] and [`ChainError::Refused`] if nothing was done; [`ChainError::NotIncluded`] if it was sent and it is certain
+/// that it will never be in a block. [`ChainError::FateUnknown`] and [`ChainError::NotFinal`] where finality stalls. The next transaction
+/// of the account first finds out what became of such a one, and if that was the same call and has succeeded, its result is this one's.
 pub(in crate::chain) async fn submit<C>(
     link: &Connection,
     turns: &NonceLocks,
@@ -86,54 +113,83 @@ where
 {
     let payload = payload.unvalidated();
     let account = signer.account();
-    let _turn = turns.take(&account).await;
-    for attempt in 1.. {
-        let birth = link.head().await?;
-        let extrinsic = sign(link, call, &payload, signer, birth).await?;
-        match watch(link, call, &extrinsic).await {
-            Ok(Some(block)) => return settle(link, call, &extrinsic, block).await,
-            Ok(None) => {
-                let block = search(link, call, &extrinsic, birth).await?;
-                return settle(link, call, &extrinsic, block).await;
+    let mut unknown = turns.take(&account).await;
+    if let Some(before) = unknown.clone() {
+        match search(link, call, &before).await {
+            Ok(block) => {
+                *unknown = None;
+                let (_, at) = link.at_best().await?;
+                let same = at.tx().call_data(&payload).is_ok_and(|data| data == before.call_data);
+                if same {
+                    return settle(link, call, &before.extrinsic, block).await;
+                }
             }
-            Err(ChainError::Refused { name, .. })
-                if dispatch_error::is_transient(&name) && attempt < MAX_ATTEMPTS =>
-            {
-                tracing::debug!(call, name, "signing again with a fresh nonce");
-                tokio::time::sleep(POLL_INTERVAL * attempt).await;
-            }
-            Err(e) => return Err(e),
+            Err(ChainError::NotIncluded { .. }) => *unknown = None,
+            // Whatever is signed now might come in beside it.
+            Err(error) => return Err(error),
         }
     }
-    Err(ChainError::NotIncluded { call, reason: "no turn came".to_owned() })
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let sent = sign(link, call, &payload, signer).await?;
+        let fate = watch(link, &sent).await?;
+        let again = match fate {
+            Fate::Final(block) => return settle(link, call, &sent.extrinsic, block).await,
+            Fate::Lost => {
+                // Until that is known nothing else is signed, whatever becomes of this future.
+                *unknown = Some(sent.clone());
+                match search(link, call, &sent).await {
+                    Ok(block) => {
+                        *unknown = None;
+                        return settle(link, call, &sent.extrinsic, block).await;
+                    }
+                    Err(error @ ChainError::NotIncluded { .. }) => {
+                        *unknown = None;
+                        return Err(error);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Fate::Unsent(reason) => ChainError::NotSent { call, reason },
+            Fate::Refused(name) if dispatch_error::is_transient(&name) => ChainError::Refused { call, name },
+            Fate::Refused(name) => return Err(ChainError::Refused { call, name }),
+        };
+        if attempt >= MAX_ATTEMPTS {
+            return Err(again);
+        }
+        tracing::debug!(call, error = %again, "signing again");
+        tokio::time::sleep(POLL_INTERVAL * attempt).await;
+    }
 }
 
-/// The signed transaction as it goes over the wire.
+/// The signed transaction as it goes over the wire: for the runtime of the newest block, which executes it, and of an age counted from a
+/// block that stays.
 async fn sign<P: Payload>(
     link: &Connection,
     call: &'static str,
     payload: &P,
     signer: &Keypair,
-    birth: Head,
-) -> Result<Vec<u8>, ChainError> {
-    let at = link.at(birth).await?;
+) -> Result<Sent, ChainError> {
+    let birth = link.head().await?;
+    let (_, at) = link.at_best().await?;
     let (pallet, name) = (payload.pallet_name(), payload.call_name());
     if let Some((stated, found)) = interface::reshaped(at.metadata_ref(), pallet, name) {
         return Err(ChainError::CallChanged { item: format!("{pallet}.{name}"), stated, found });
     }
     let account = AccountId32(signer.account().into());
-    // The node counts what waits in its pool, which the state at the final block does not show.
+    // The node counts what waits in its pool, which the state at a block does not show.
     let nonce = link.ask("system_accountNextIndex", || link.rpc.system_account_next_index(&account)).await?;
     let params = DefaultExtrinsicParamsBuilder::<Config>::new()
         .nonce(nonce)
         .mortal_from_unchecked(MORTALITY, birth.number, H256(birth.hash))
         .build();
-    let signed = at
-        .tx()
-        .create_signable_offline(payload, params)
-        .and_then(|mut signable| signable.sign(&Signing(signer)));
-    match signed {
-        Ok(signed) => Ok(signed.into_encoded()),
+    let encoded = at.tx().call_data(payload).and_then(|call_data| {
+        let mut signable = at.tx().create_signable_offline(payload, params)?;
+        Ok((call_data, signable.sign(&Signing(signer))?.into_encoded()))
+    });
+    match encoded {
+        Ok((call_data, extrinsic)) => Ok(Sent { call_data, extrinsic, account, nonce, birth }),
         Err(e) => {
             let item = format!("{}.{}", payload.pallet_name(), payload.call_name());
             let known = at.metadata_ref().pallet_by_name(payload.pallet_name());
@@ -146,67 +202,135 @@ async fn sign<P: Payload>(
     }
 }
 
-/// Sends a transaction and follows it. The final block's hash; `None` if the connection broke before that
-/// was known.
-async fn watch(link: &Connection, call: &'static str, extrinsic: &[u8]) -> Result<Option<H256>, ChainError> {
+/// What is known of a transaction.
+enum Fate {
+    /// It is in this final block.
+    Final(H256),
+    /// It may be anywhere: the node has it or had it, or the connection broke before that was known.
+    Lost,
+    /// The connection broke before it was sent.
+    Unsent(String),
+    /// The node did not take it, for a reason with this name.
+    Refused(String),
+}
+
+/// Sends a transaction and follows it.
+async fn watch(link: &Connection, sent: &Sent) -> Result<Fate, ChainError> {
     let request = "author_submitAndWatchExtrinsic";
-    let submitted = link.rpc.author_submit_and_watch_extrinsic(extrinsic);
+    let submitted = link.rpc.author_submit_and_watch_extrinsic(&sent.extrinsic);
     let mut news = match tokio::time::timeout(REQUEST, submitted).await {
-        Err(_) => return Ok(None),
-        Ok(Err(e)) if is_lost(&e) => return Ok(None),
+        Err(_) => return Ok(Fate::Lost),
         Ok(Err(rpcs::Error::User(e))) => {
             let said = words(&e);
-            return Err(match dispatch_error::name_in(&said) {
-                Some(name) => ChainError::Refused { call, name },
-                None => {
-                    ChainError::Node { endpoint: link.endpoint.clone(), request: call.into(), reason: said }
-                }
-            });
+            return match dispatch_error::name_in(&said) {
+                // The very same transaction, by its hash: it came through before.
+                Some(name) if dispatch_error::is_known_to_pool(&name) => Ok(Fate::Lost),
+                Some(name) => Ok(Fate::Refused(name)),
+                None => Err(ChainError::Node {
+                    endpoint: link.endpoint.clone(),
+                    request: request.to_owned(),
+                    reason: said,
+                }),
+            };
         }
-        Ok(Err(e)) => return Err(link.trouble(request, e)),
+        // Unless there was no connection at all the node may have it.
+        Ok(Err(e)) => return Ok(unsent(&e).map_or(Fate::Lost, Fate::Unsent)),
         Ok(Ok(news)) => news,
     };
-    let failed = |reason: &str| Err(ChainError::NotIncluded { call, reason: reason.to_owned() });
     loop {
         match tokio::time::timeout(SILENCE, news.next()).await {
-            Ok(Some(Ok(TransactionStatus::Finalized(block)))) => return Ok(Some(block)),
-            Ok(Some(Ok(TransactionStatus::Usurped(_)))) => {
-                return failed("another transaction took its place");
-            }
-            Ok(Some(Ok(TransactionStatus::Dropped))) => return failed("the node's pool dropped it"),
-            Ok(Some(Ok(TransactionStatus::Invalid))) => {
-                return failed("it became invalid in the node's pool");
-            }
+            Ok(Some(Ok(TransactionStatus::Finalized(block)))) => return Ok(Fate::Final(block)),
+            // Other nodes have it too: that this one's pool does not want it any more says little about the chain.
+            Ok(Some(Ok(
+                TransactionStatus::Usurped(_) | TransactionStatus::Dropped | TransactionStatus::Invalid,
+            ))) => return Ok(Fate::Lost),
             Ok(Some(Ok(_))) => {}
-            Ok(Some(Err(_)) | None) | Err(_) => return Ok(None),
+            Ok(Some(Err(_)) | None) | Err(_) => return Ok(Fate::Lost),
         }
     }
 }
 
-/// Looks for a transaction in every block in which it may be.
-async fn search(
-    link: &Connection,
-    call: &'static str,
-    extrinsic: &[u8],
-    birth: Head,
-) -> Result<H256, ChainError> {
-    tracing::debug!(call, from = birth.number, "lost sight of a transaction; searching the blocks for it");
-    for number in birth.number + 1..=birth.number + MORTALITY {
-        let hash = loop {
-            match link.block_hash(number).await? {
-                // A block may exist before it is final; only final ones count.
-                Some(hash) if link.head().await?.number >= number => break H256(hash),
-                _ => tokio::time::sleep(POLL_INTERVAL).await,
+/// Looks for a transaction in every block in which it may be: the final one that has it.
+///
+/// # Errors
+/// [`ChainError::NotIncluded`] once it is certain that it never will be: its time is over, or its nonce is another's. Where finality
+/// stalls, [`ChainError::NotFinal`] if it is in a block, else [`ChainError::FateUnknown`].
+async fn search(link: &Connection, call: &'static str, sent: &Sent) -> Result<H256, ChainError> {
+    let birth = sent.birth.number;
+    tracing::debug!(call, from = birth, "lost sight of a transaction; searching the blocks for it");
+    let not_included = |reason: String| Err(ChainError::NotIncluded { call, reason });
+    let mut next = birth + 1;
+    let mut moved = Instant::now();
+    loop {
+        let head = match link.head().await {
+            Ok(head) => head,
+            // It comes back, or the time is over.
+            Err(error) if error.is_transient() && moved.elapsed() < STALLED => {
+                tracing::debug!(call, %error, "still searching");
+                tokio::time::sleep(POLL_INTERVAL * 4).await;
+                continue;
             }
+            Err(_) => return Err(unknown(link, call, sent, next).await),
         };
-        let block = link.ask("chain_getBlock", || link.rpc.chain_get_block(Some(hash))).await?;
-        let found =
-            block.is_some_and(|found| found.block.extrinsics.iter().any(|bytes| bytes.0 == extrinsic));
-        if found {
-            return Ok(hash);
+        let last = head.number.min(sent.until());
+        if next <= last {
+            moved = Instant::now();
+        }
+        while next <= last {
+            if let Some(hash) = holds(link, next, &sent.extrinsic).await? {
+                return Ok(hash);
+            }
+            next += 1;
+        }
+        if head.number >= sent.until() {
+            return not_included(format!("it was in none of {MORTALITY} blocks"));
+        }
+        // Every block up to the head was searched: if the account has used this nonce there, another transaction has it.
+        if head.number >= birth
+            && used(link, &sent.account, head).await?.is_some_and(|used| used > sent.nonce)
+        {
+            return not_included("another transaction of the account took its place".to_owned());
+        }
+        if moved.elapsed() >= STALLED {
+            return Err(unknown(link, call, sent, next).await);
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// What is said of a transaction whose fate nobody can wait for: whether it is in a block that is not final.
+async fn unknown(link: &Connection, call: &'static str, sent: &Sent, from: Block) -> ChainError {
+    let fate = ChainError::FateUnknown { call, until: sent.until() };
+    let Ok(best) = link.best().await else { return fate };
+    for number in from..=best.number.min(sent.until()) {
+        if let Ok(Some(_)) = holds(link, number, &sent.extrinsic).await {
+            return ChainError::NotFinal { call, block: number, until: sent.until() };
         }
     }
-    Err(ChainError::NotIncluded { call, reason: format!("it was in none of {MORTALITY} blocks") })
+    fate
+}
+
+/// The hash of a block, if it holds a transaction.
+async fn holds(link: &Connection, number: Block, extrinsic: &[u8]) -> Result<Option<H256>, ChainError> {
+    let Some(hash) = link.block_hash(number).await?.map(H256) else { return Ok(None) };
+    let block = link.ask("chain_getBlock", || link.rpc.chain_get_block(Some(hash))).await?;
+    let found = block.is_some_and(|found| found.block.extrinsics.iter().any(|bytes| bytes.0 == extrinsic));
+    Ok(found.then_some(hash))
+}
+
+/// The next nonce of an account at a block; none where the node does not say.
+async fn used(link: &Connection, account: &AccountId32, head: Head) -> Result<Option<u64>, ChainError> {
+    let answer = link.ask("AccountNonceApi_account_nonce", || {
+        link.rpc.state_call("AccountNonceApi_account_nonce", Some(&account.0), Some(H256(head.hash)))
+    });
+    match answer.await {
+        Ok(bytes) => {
+            Ok(bytes.get(..4).and_then(|four| Some(u32::from_le_bytes(four.try_into().ok()?).into())))
+        }
+        Err(ChainError::Node { .. }) => Ok(None),
+        Err(error) if error.is_transient() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// What became of a transaction in its block.

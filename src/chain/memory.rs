@@ -16,7 +16,7 @@ use super::{
         neuron::{Metagraph, Neuron},
     },
     types::{Head, Heads, Hyperparameters, Included},
-    weights::{RevealState, SaltedCommit, SubmittedWeights, WeightsPath, WeightsRequest},
+    weights::{CommitBook, RevealState, SaltedCommit, SubmittedWeights, WeightsPath, WeightsRequest},
     weights_history::event::WeightSetting,
 };
 use crate::{
@@ -407,6 +407,7 @@ impl Chain for MemoryChain {
         &self,
         request: &WeightsRequest,
         signer: &Keypair,
+        _: &dyn CommitBook,
     ) -> Result<SubmittedWeights, ChainError> {
         self.lock().subnet(request.netuid)?;
         let sent = self.send("set_weights", signer, |state, uid, head| {
@@ -460,7 +461,8 @@ mod tests {
 
         let request =
             WeightsRequest { netuid: 3, mechanism: 0, weights: vec![(uid, 65_535)], version_key: 0 };
-        let waiting = chain.set_weights(&request, &validator);
+        let book = crate::chain::MemoryBook::default();
+        let waiting = chain.set_weights(&request, &validator, &book);
         let (sent, ()) = tokio::join!(waiting, async {
             assert_eq!(chain.weights_history(3, 0, 9, None).await.unwrap(), []);
             chain.advance(2);

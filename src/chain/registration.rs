@@ -131,7 +131,7 @@ impl SubtensorClient {
         progress: &PowProgress,
     ) -> Result<Uid, ChainError> {
         loop {
-            let reader = self.reader(None).await?;
+            let reader = self.newest_reader().await?;
             let newer = takes_work(&reader.at)?;
             let difficulty = difficulty(&reader, netuid).await?;
             let Head { number: block, hash } = reader.head;
@@ -162,7 +162,7 @@ impl SubtensorClient {
     /// [`ChainError::Missing`] on every other chain.
     pub async fn faucet(&self, coldkey: &Keypair, progress: &PowProgress) -> Result<Included, ChainError> {
         loop {
-            let reader = self.reader(None).await?;
+            let reader = self.newest_reader().await?;
             gives_tao(&reader.at)?;
             let Head { number: block, hash } = reader.head;
             let puzzle = Puzzle::Key { block: hash, key: coldkey.account() };
@@ -218,7 +218,7 @@ impl SubtensorClient {
                 found = &mut working => return Ok(found.ok().flatten()),
                 () = tokio::time::sleep(std::time::Duration::from_millis(500)) => {}
             }
-            if self.link_head().await?.number >= block + FRESH {
+            if self.link().best().await?.number >= block + FRESH {
                 stop.store(true, Ordering::Relaxed);
             }
         }

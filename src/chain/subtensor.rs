@@ -13,7 +13,7 @@ use super::{
     metagraph::{self, commitment, details::MetagraphSource, neuron::Metagraph},
     rpc::{best_heads, finalized_heads},
     types::{Head, Heads, Hyperparameters, Included},
-    weights::{RevealState, SaltedCommit, SubmittedWeights, WeightsRequest},
+    weights::{CommitBook, RevealState, SaltedCommit, SubmittedWeights, WeightsRequest},
     weights_history::{self, event::WeightSetting},
 };
 use crate::{
@@ -131,8 +131,9 @@ impl Chain for SubtensorClient {
         &self,
         request: &WeightsRequest,
         signer: &Keypair,
+        book: &dyn CommitBook,
     ) -> Result<SubmittedWeights, ChainError> {
-        self.submit_weights(request, signer).await
+        self.submit_weights(request, signer, book).await
     }
 
     async fn reveal_state(

@@ -4,6 +4,7 @@
 //! Everything that can be known before is checked before anything is signed: UIDs that are gone, the permit, the
 //! rate limit, the version key.
 
+mod book;
 pub mod plan;
 pub mod request;
 mod set;
@@ -12,5 +13,6 @@ mod validator_state;
 #[cfg(test)]
 mod tests;
 
+pub use book::{CommitBook, MemoryBook};
 pub use plan::{Check, Plan};
 pub use request::{RevealState, SaltedCommit, SubmittedWeights, WeightsPath, WeightsRequest};

@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use super::node::{Node, key, neurons, subnet, until};
 use super::proxy;
 use templar::{
-    chain::{AdminCall, Chain, RAO_PER_TAO, WeightsRequest},
+    chain::{AdminCall, Chain, MemoryBook, RAO_PER_TAO, WeightsRequest},
     wallet::{Keypair, Wallet},
 };
 
@@ -106,7 +106,7 @@ async fn every_mistake_has_its_sentence() {
     admin(AdminCall::CommitRevealWeightsEnabled { netuid, enabled: true }).await;
     let weights = vec![(uids[2], 65535)];
     let order = WeightsRequest { netuid, mechanism: 0, weights, version_key: 0 };
-    let commit = chain.set_weights(&order, validator).await.unwrap().salted.unwrap();
+    let commit = chain.set_weights(&order, validator, &MemoryBook::default()).await.unwrap().salted.unwrap();
     let file = folder.path().join("commits.json");
     fs::write(&file, serde_json::to_vec(&[&commit]).unwrap()).unwrap();
     // While few neurons are not immune, an immune one is replaced.
@@ -125,7 +125,7 @@ async fn every_mistake_has_its_sentence() {
     scene.fails(reveal, &[], 5, "at the commit and is", "set new weights");
     let anyway = scene.run(&format!("{reveal} --changed-too"), &[]);
     assert!(
-        anyway.0 == 0 && anyway.1.contains(&format!("the commit of block {}", commit.block)),
+        anyway.0 == 0 && anyway.1.contains(&format!("the commit of block {}", commit.block.unwrap())),
         "{anyway:?}"
     );
     // The salt is shown to nobody before its time, whatever goes wrong.

@@ -13,7 +13,7 @@ use std::{
 
 use super::node::{Node, key, neurons, subnet, until};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use templar::chain::{Chain, ChainError, Endpoints, SubtensorClient, WeightsRequest, endpoint};
+use templar::chain::{Chain, ChainError, Endpoints, MemoryBook, SubtensorClient, WeightsRequest, endpoint};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -149,10 +149,10 @@ async fn no_block_is_missed_or_doubled_and_every_setting_is_on_chain_once() {
         for n in 0..8u16 {
             let order =
                 WeightsRequest { netuid, mechanism: 0, weights: vec![(uids[1], 1 + n)], version_key: 0 };
-            match chain.set_weights(&order, &keys[0]).await {
+            match chain.set_weights(&order, &keys[0], &MemoryBook::default()).await {
                 Ok(_) => done += 1,
                 // It never reached the node, and the blocks that it could be in were searched.
-                Err(ChainError::NotIncluded { .. }) => {}
+                Err(ChainError::NotIncluded { .. } | ChainError::NotSent { .. }) => {}
                 Err(error) => panic!("{error:?}"),
             }
         }

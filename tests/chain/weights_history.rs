@@ -8,8 +8,8 @@ use super::{full_scan, proxy};
 use futures::TryStreamExt as _;
 use templar::{
     chain::{
-        AdminCall, Chain, ChainError, CommitScheme, Endpoints, HistoryPart, HistoryQuery, RAO_PER_TAO,
-        RevealState, SubtensorClient, WeightAction, WeightEvent, WeightsRequest, endpoint,
+        AdminCall, Chain, ChainError, CommitScheme, Endpoints, HistoryPart, HistoryQuery, MemoryBook,
+        RAO_PER_TAO, RevealState, SubtensorClient, WeightAction, WeightEvent, WeightsRequest, endpoint,
     },
     wallet::Keypair,
     window::{Block, NetUid, Uid},
@@ -200,13 +200,14 @@ async fn a_range_with_an_upgrade_in_it_is_told_as_each_runtime_wrote_it() {
         chain.sudo(AdminCall::CommitRevealVersion { version: 3 }, &alice).await.unwrap();
         chain.sudo(AdminCall::CommitRevealWeightsEnabled { netuid, enabled: true }, &alice).await.unwrap();
         let order = WeightsRequest { netuid, mechanism: 0, weights: vec![(uid, 65535)], version_key: 0 };
-        let commit = chain.set_weights(&order, validator).await.unwrap().salted.unwrap();
+        let commit =
+            chain.set_weights(&order, validator, &MemoryBook::default()).await.unwrap().salted.unwrap();
         while chain.reveal_state(&commit, &validator.account()).await.unwrap() != RevealState::Due {
             tokio::time::sleep(PACE).await;
         }
         let revealed = chain.reveal_weights(&commit, validator).await.unwrap().block;
         chain.sudo(AdminCall::CommitRevealWeightsEnabled { netuid, enabled: false }, &alice).await.unwrap();
-        (commit.block, revealed)
+        (commit.block.unwrap(), revealed)
     };
     let old = open(&first, uids[2]).await;
     let (committed, revealed) = hidden(&second, uids[2]).await;

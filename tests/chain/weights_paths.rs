@@ -6,8 +6,8 @@ use std::process::Command;
 use super::node::{BLOCK, Node, PATIENCE, key, neurons, subnet, until};
 use templar::{
     chain::{
-        AdminCall, Chain, ChainError, PowProgress, RAO_PER_TAO, RevealState, SaltedCommit, SubmittedWeights,
-        SubtensorClient, WeightsPath, WeightsRequest, interface::Verdict,
+        AdminCall, Chain, ChainError, MemoryBook, PowProgress, RAO_PER_TAO, RevealState, SaltedCommit,
+        SubmittedWeights, SubtensorClient, WeightsPath, WeightsRequest, interface::Verdict,
     },
     wallet::Keypair,
     window::NetUid,
@@ -52,7 +52,7 @@ impl Subnet {
     }
 
     async fn give(&self, weights: &[u16]) -> SubmittedWeights {
-        self.chain.set_weights(&self.order(weights), &self.validator).await.unwrap()
+        self.chain.set_weights(&self.order(weights), &self.validator, &MemoryBook::default()).await.unwrap()
     }
 
     /// Waits until the validator's row is these weights.
@@ -130,19 +130,28 @@ impl Subnet {
         // Miners that were paid have stake, and so a permit; who is new has none.
         let new = key(&format!("//new{}", chain.head().await.unwrap().number));
         chain.register(netuid, &new.account(), &key("//Bob")).await.unwrap();
-        assert_eq!(name(chain.set_weights(&order, &new).await), "NeuronNoValidatorPermit");
+        assert_eq!(
+            name(chain.set_weights(&order, &new, &MemoryBook::default()).await),
+            "NeuronNoValidatorPermit"
+        );
         let gone = WeightsRequest { weights: vec![(99, 1)], ..order.clone() };
-        assert_eq!(name(chain.set_weights(&gone, &self.validator).await), "UidVecContainInvalidOne");
-        let none = chain.set_weights(&self.order(&[0, 0]), &self.validator).await;
+        assert_eq!(
+            name(chain.set_weights(&gone, &self.validator, &MemoryBook::default()).await),
+            "UidVecContainInvalidOne"
+        );
+        let none = chain.set_weights(&self.order(&[0, 0]), &self.validator, &MemoryBook::default()).await;
         assert!(matches!(none, Err(ChainError::Invalid { .. })), "{none:?}");
-        let stranger = chain.set_weights(&order, &key("//stranger")).await;
+        let stranger = chain.set_weights(&order, &key("//stranger"), &MemoryBook::default()).await;
         assert!(matches!(stranger, Err(ChainError::NotRegistered { .. })), "{stranger:?}");
         self.admin(AdminCall::WeightsVersionKey { netuid, key: 7 }).await;
-        assert_eq!(name(chain.set_weights(&order, &self.validator).await), "IncorrectWeightVersionKey");
+        assert_eq!(
+            name(chain.set_weights(&order, &self.validator, &MemoryBook::default()).await),
+            "IncorrectWeightVersionKey"
+        );
         self.admin(AdminCall::WeightsVersionKey { netuid, key: 0 }).await;
         self.give(&[65535, 1]).await;
         self.admin(AdminCall::WeightsSetRateLimit { netuid, blocks: 1000 }).await;
-        let soon = chain.set_weights(&order, &self.validator).await;
+        let soon = chain.set_weights(&order, &self.validator, &MemoryBook::default()).await;
         assert!(matches!(soon, Err(ChainError::TooSoon { blocks: 900..=1000, .. })), "{soon:?}");
         self.admin(AdminCall::WeightsSetRateLimit { netuid, blocks: 0 }).await;
     }

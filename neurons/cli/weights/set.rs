@@ -9,11 +9,11 @@ use std::{
 
 use templar::{
     chain::{
-        Chain, ChainError, Check, Plan, RevealState, SaltedCommit, SubmittedWeights, SubtensorClient,
-        WeightsPath, WeightsRequest,
+        Chain, ChainError, Check, CommitBook as _, Plan, RevealState, SaltedCommit, SubmittedWeights,
+        SubtensorClient, WeightsPath, WeightsRequest,
     },
     gauntlet::weights,
-    node::{VERSION_KEY, salted_commits},
+    node::{VERSION_KEY, salted_commits::CommitFile},
     wallet::Wallet,
     window::{NetUid, Uid},
 };
@@ -99,8 +99,11 @@ pub async fn set(args: Set) -> Result<(), Failure> {
         return print(&format!("{}{}", shown(&plan), crate::cli::register::previewed(&preview)));
     }
     let hotkey = wallet.hotkey_with(&args.wallet.passwords.sources())?;
+    // Before anything is signed: a commit whose salt cannot be kept is not made.
+    let book = CommitFile::new(&args.commits);
+    read_commits(&book)?;
     let given = loop {
-        match chain.set_weights(&order, &hotkey).await {
+        match chain.set_weights(&order, &hotkey, &book).await {
             Err(error @ ChainError::TooSoon { .. }) if args.wait => {
                 eprintln!("waiting: {error}");
                 wait_for(&chain, &error).await?;
@@ -108,9 +111,6 @@ pub async fn set(args: Set) -> Result<(), Failure> {
             given => break given?,
         }
     };
-    if let Some(commit) = &given.salted {
-        keep(&args.commits, commit)?;
-    }
     if args.json { print_json(&given) } else { print(&said(&given, &args.commits)) }
 }
 
@@ -125,7 +125,8 @@ async fn wait_for(chain: &SubtensorClient, error: &ChainError) -> Result<(), Fai
 
 /// Reveals what is due.
 pub async fn reveal(args: Reveal) -> Result<(), Failure> {
-    let mut commits = read_commits(&args.commits)?;
+    let book = CommitFile::new(&args.commits);
+    let mut commits = read_commits(&book)?;
     if commits.is_empty() {
         return Err(Failure::new(Exit::Usage, format!("{} has no commits", args.commits.display()))
             .hint("`templar weights set` writes salted commits there; name the file with --commits"));
@@ -137,8 +138,29 @@ pub async fn reveal(args: Reveal) -> Result<(), Failure> {
     if args.dry_run {
         return preview_reveals(&args, &wallet, &commits).await;
     }
+    let account = wallet.hotkey_account()?;
+    if let Some(theirs) = commits.iter().find(|commit| !commit.is_of(&account)) {
+        let whose = theirs.hotkey.as_ref().map_or("another hotkey".to_owned(), ToString::to_string);
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{} has a commit of {whose}, and not of {account}", args.commits.display()),
+        )
+        .hint("name the wallet that made it with --wallet, or another file with --commits"));
+    }
     let hotkey = wallet.hotkey_with(&args.wallet.passwords.sources())?;
     let chain = args.network.connect().await?;
+    let elsewhere =
+        |commit: &&SaltedCommit| commit.genesis.is_some_and(|genesis| genesis != chain.genesis_hash());
+    if commits.iter().any(|commit| elsewhere(&commit)) {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{} has a commit on another network", args.commits.display()),
+        )
+        .hint("name the network that it was made on with --network"));
+    }
+    let over = |commit: &SaltedCommit| {
+        book.forget(&commit.hash).map_err(|words| Failure::new(Exit::Storage, words).hint(KEPT_THERE))
+    };
     let (mut revealed, mut gone) = (Vec::new(), Vec::new());
     loop {
         let mut waiting = Vec::new();
@@ -146,20 +168,21 @@ pub async fn reveal(args: Reveal) -> Result<(), Failure> {
             match chain.reveal_state(&commit, &hotkey.account()).await? {
                 RevealState::Due => {
                     let included = chain.reveal_weights(&commit, &hotkey).await?;
-                    eprintln!("revealed the commit of block {} in block {}", commit.block, included.block);
+                    eprintln!("revealed {} in block {}", called(&commit), included.block);
                     revealed.push(included.block);
+                    over(&commit)?;
                 }
                 RevealState::Gone => {
                     eprintln!(
-                        "the commit of block {} is gone: revealed before, or its time is over",
-                        commit.block
+                        "{} is gone: revealed before, its time is over, or it never came",
+                        called(&commit)
                     );
                     gone.push(commit.block);
+                    over(&commit)?;
                 }
-                RevealState::Early => waiting.push(commit),
+                RevealState::Early | RevealState::Unknown => waiting.push(commit),
             }
         }
-        write_commits(&args.commits, &waiting)?;
         if waiting.is_empty() || !args.wait {
             let early: Vec<_> = waiting.iter().map(|commit| commit.block).collect();
             if args.json {
@@ -183,14 +206,15 @@ async fn preview_reveals(args: &Reveal, wallet: &Wallet, commits: &[SaltedCommit
         let state = chain.reveal_state(commit, &account).await?;
         let preview = chain.preview_reveal(commit, &account).await?;
         // Before its time nobody may see what it reveals, and a terminal is no place for a secret.
-        let preview = (state != RevealState::Early).then_some(preview);
+        let preview = matches!(state, RevealState::Due | RevealState::Gone).then_some(preview);
         let check = match state {
             RevealState::Early => "NO   its time has not come; the call is shown when it has",
             RevealState::Due => "yes  it can be revealed now",
             RevealState::Gone => "NO   the chain does not have it (any more)",
+            RevealState::Unknown => "NO   it is not certain yet whether it got into the chain",
         };
         let shown = preview.as_ref().map(crate::cli::register::previewed).unwrap_or_default();
-        text.push_str(&format!("the commit of block {}\n  {check}\n{shown}", commit.block));
+        text.push_str(&format!("{}\n  {check}\n{shown}", called(commit)));
         all.push(serde_json::json!({ "committed_in": commit.block, "state": state, "preview": preview }));
     }
     if args.json { print_json(&all) } else { print(&text) }
@@ -256,26 +280,22 @@ fn said(given: &SubmittedWeights, commits: &Path) -> String {
     }
 }
 
-/// Salted commits that wait, from a file; none if it is not there.
-fn read_commits(path: &Path) -> Result<Vec<SaltedCommit>, Failure> {
-    salted_commits::read(path).map_err(|e| {
+/// What a person calls a commit.
+fn called(commit: &SaltedCommit) -> String {
+    match commit.block {
+        Some(block) => format!("the commit of block {block}"),
+        None => "a commit that was not seen on chain".to_owned(),
+    }
+}
+
+const KEPT_THERE: &str = "the salts of weight commits are kept there; name another file with --commits";
+
+/// Salted commits that wait; none if the file is not there.
+fn read_commits(book: &CommitFile) -> Result<Vec<SaltedCommit>, Failure> {
+    book.read().map_err(|e| {
         Failure::from_error(Exit::Storage, &e)
             .hint("it holds salts of weight commits; without it they cannot be revealed")
     })
-}
-
-/// Replaces the file in one step.
-fn write_commits(path: &Path, commits: &[SaltedCommit]) -> Result<(), Failure> {
-    salted_commits::write(path, commits).map_err(|e| {
-        Failure::from_error(Exit::Storage, &e)
-            .hint("the salts of weight commits are kept there; name another file with --commits")
-    })
-}
-
-fn keep(path: &Path, commit: &SaltedCommit) -> Result<(), Failure> {
-    let mut commits = read_commits(path)?;
-    commits.push(commit.clone());
-    write_commits(path, &commits)
 }
 
 /// What a transaction costs, for people.

@@ -62,9 +62,18 @@ const POOL_TEXTS: &[(&str, &str)] = &[
     ("temporarily banned", "TemporarilyBanned"),
 ];
 
-/// Whether the refusal passes by itself: another transaction of the same account was in the way.
+/// Whether the refusal passes by itself, if the transaction is signed anew: another one of the same account was in the way, or the
+/// runtime has changed since.
 pub(crate) fn is_transient(name: &str) -> bool {
-    matches!(name, "Stale" | "Future" | "PriorityTooLow" | "AlreadyImported" | "ExhaustsResources")
+    matches!(
+        name,
+        "Stale" | "Future" | "PriorityTooLow" | "ExhaustsResources" | "BadProof" | "AncientBirthBlock"
+    )
+}
+
+/// Whether the pool says that it has, or had, this very transaction.
+pub(crate) fn is_known_to_pool(name: &str) -> bool {
+    matches!(name, "AlreadyImported" | "TemporarilyBanned")
 }
 
 /// What to do about a refusal, in one sentence.
@@ -110,7 +119,7 @@ pub(crate) fn hint(name: &str) -> &'static str {
         "AdminActionProhibitedDuringWeightsWindow" => "try again after the subnet's next epoch",
         "SpaceLimitExceeded" => "this hotkey has committed too much in this epoch: wait for the next",
         "RequireSudo" | "BadOrigin" | "NotSubnetOwner" => "another key has to sign this",
-        "Stale" | "Future" | "PriorityTooLow" | "AlreadyImported" => {
+        "Stale" | "Future" | "PriorityTooLow" => {
             "another transaction of the same account was in the way: try again"
         }
         _ => "the name is the runtime's own; its documentation says more",

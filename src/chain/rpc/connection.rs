@@ -34,6 +34,9 @@ use crate::{
     window::Block,
 };
 
+/// Times that a newest block may be gone before anything could be asked of it.
+pub(in crate::chain) const REPLACED: usize = 3;
+
 /// The chain's types: addresses, signatures, header and extrinsic are those of Polkadot's family.
 pub(in crate::chain) type Config = PolkadotConfig;
 /// A client that sees one block, with the metadata of that block's runtime.
@@ -111,13 +114,14 @@ impl Connection {
     where
         F: Future<Output = Result<T, rpcs::Error>>,
     {
-        let mut lost = false;
+        let (mut lost, mut pause) = (false, Duration::from_millis(100));
         let answer = tokio::time::timeout(REQUEST, async {
             loop {
                 match ask().await {
                     Err(e) if is_lost(&e) => {
                         lost = true;
-                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(Duration::from_secs(2));
                     }
                     answer => return answer,
                 }
@@ -162,6 +166,18 @@ impl Connection {
         Ok(Head { number, hash: hash.0 })
     }
 
+    /// The newest block, final or not: what is planned for the next one is planned on it.
+    pub(in crate::chain) async fn best(&self) -> Result<Head, ChainError> {
+        let header = self.ask("chain_getHeader", || self.rpc.chain_get_header(None)).await?;
+        let number = header.map(|header| header.number).ok_or_else(|| ChainError::Node {
+            endpoint: self.endpoint.clone(),
+            request: "chain_getHeader".to_owned(),
+            reason: "it does not know its own newest block".to_owned(),
+        })?;
+        let hash = self.block_hash(number).await?.ok_or(ChainError::NoSuchBlock { block: number })?;
+        Ok(Head { number, hash })
+    }
+
     /// The hash of a block by number, if the chain has come so far; of the newest blocks it may still become another, so nobody may
     /// remember it before the block is final.
     pub(in crate::chain) async fn block_hash(&self, block: Block) -> Result<Option<[u8; 32]>, ChainError> {
@@ -192,6 +208,20 @@ impl Connection {
             })) => Err(self.at_block(head.number, self.trouble("Core_version", e))),
             Ok(Err(e)) => Err(ChainError::Decode { item: "metadata".to_owned(), reason: root_cause(&e) }),
         }
+    }
+
+    /// The newest block, with a client that sees it. Before it is final another may take its place, and the node forget it: then that one
+    /// is taken, and in the end the newest final one.
+    pub(in crate::chain) async fn at_best(&self) -> Result<(Head, AtBlock), ChainError> {
+        for _ in 0..REPLACED {
+            let best = self.best().await?;
+            match self.at(best).await {
+                Err(ChainError::Node { .. } | ChainError::Pruned { .. }) => {}
+                at => return at.map(|at| (best, at)),
+            }
+        }
+        let head = self.head().await?;
+        self.at(head).await.map(|at| (head, at))
     }
 
     /// The same trouble, told apart if it is that the node has thrown the block's state away.

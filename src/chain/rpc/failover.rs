@@ -22,7 +22,7 @@ use subxt::rpcs::{
 use url::Url;
 
 use crate::chain::rpc::{
-    answer::{REQUEST, root_cause, words},
+    answer::{REQUEST, Unconnected, is_lost, root_cause},
     endpoint::shown,
 };
 
@@ -182,17 +182,21 @@ impl Failover {
         current.pause = (pause * 2).min(LONGEST_PAUSE);
         // Held over the pause: all who wait try together, not one after another.
         tokio::time::sleep(pause).await;
-        Err(rpcs::Error::DisconnectedWillReconnect(reason))
+        Err(rpcs::Error::Client(Box::new(Unconnected(reason))))
     }
 
     /// The same error, with what it means for the connection.
     fn judged(&self, open: &Open, error: rpcs::Error) -> rpcs::Error {
         match &error {
-            rpcs::Error::DisconnectedWillReconnect(_) | rpcs::Error::Client(_) => {
+            lost if is_lost(lost) => {
                 open.broken.store(true, Ordering::Relaxed);
-                rpcs::Error::DisconnectedWillReconnect(error.to_string())
+                let reason = error.to_string();
+                if turns_away(&reason) {
+                    self.leave_alone(open.at);
+                }
+                rpcs::Error::DisconnectedWillReconnect(reason)
             }
-            rpcs::Error::User(said) if is_policy(said.code) || turns_away(&words(said)) => {
+            rpcs::Error::User(said) if is_policy(said.code) => {
                 self.leave_alone(open.at);
                 if self.endpoints.len() > 1 {
                     open.broken.store(true, Ordering::Relaxed);
@@ -204,14 +208,24 @@ impl Failover {
     }
 }
 
-/// Codes with which nodes answer that somebody asks too much.
+/// Codes with which nodes answer that somebody asks too much: a limit of rate or of the plan, or HTTP's own in place of one.
 fn is_policy(code: i32) -> bool {
-    matches!(code, -32004 | -32005)
+    matches!(code, -32004 | -32005 | -32029 | 403 | 429)
 }
 
-/// Whether an answer says that clients like us are not wanted now.
+/// Whether the handshake was answered with a status that says that clients like us are not wanted now (403, 429), or the connection was
+/// closed with the code for a breach of policy (1008).
+///
+/// The client has these as numbers in its own words, and in no type that could be looked at; a number elsewhere in the text says nothing.
 fn turns_away(reason: &str) -> bool {
-    ["403", "429", "1008", "Too Many Requests", "Forbidden"].iter().any(|word| reason.contains(word))
+    let number_after = |words: &str| {
+        let (_, rest) = reason.split_once(words)?;
+        let digits = rest.trim_start_matches([':', ' ']);
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        digits[..end].parse::<u16>().ok()
+    };
+    matches!(number_after("rejected with status code"), Some(403 | 429))
+        || matches!(number_after("CloseReason { code"), Some(1008))
 }
 
 impl RpcClientT for Failover {
@@ -255,11 +269,19 @@ mod tests {
 
     #[test]
     fn refusals_by_policy_are_told_from_trouble() {
-        for reason in ["Connection rejected with status code: 429", "HTTP 403 Forbidden", "closed with 1008"]
+        for reason in
+            ["Connection rejected with status code: 429", "Connection rejected with status code: 403"]
         {
             assert!(turns_away(reason), "{reason}");
         }
-        assert!(!turns_away("Connection refused (os error 111)"));
+        for reason in [
+            "Connection refused (os error 111)",
+            "Connection rejected with status code: 503",
+            "unknown block 0x42913400a7f4034290de1008",
+            "Networking or low-level protocol error: CloseReason { code: 1001, descr: Some(\"429 1008\") }",
+        ] {
+            assert!(!turns_away(reason), "{reason}");
+        }
         assert!(is_policy(-32005) && !is_policy(-32000));
     }
 }

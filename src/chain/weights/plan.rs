@@ -40,6 +40,9 @@ pub struct Plan {
     pub checks: Vec<Check>,
     /// The first block in which weights may be set again, if that is not the next one.
     pub not_before: Option<Block>,
+    /// A commit of the next few blocks may come into the epoch before or the one after: from this block on it is clear.
+    #[serde(skip)]
+    pub(in crate::chain) clear_from: Option<Block>,
     /// What a timelocked commit is sealed with.
     #[serde(skip)]
     pub(in crate::chain) lock: Option<Lock>,
@@ -53,6 +56,8 @@ pub(in crate::chain) struct Lock {
     pub(in crate::chain) public_key: [u8; PUBLIC_KEY_BYTES],
 }
 
+/// Blocks that it may take until a transaction is in one.
+const LANDING: u64 = 3;
 /// The call, for messages.
 const CALL: &str = "set_weights";
 
@@ -122,7 +127,8 @@ pub(in crate::chain) fn plan(
     };
     let not_before = Some(due).filter(|due| *due > state.block + 1);
     let checks = checks(request, uid, state, not_before, path);
-    Ok(Plan { block: state.block, path, checks, not_before, lock })
+    let clear_from = state.boundary(LANDING).filter(|_| path != WeightsPath::Plain);
+    Ok(Plan { block: state.block, path, checks, not_before, clear_from, lock })
 }
 
 fn checks(

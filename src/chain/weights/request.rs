@@ -71,8 +71,17 @@ pub struct SaltedCommit {
     /// The hash that is on chain.
     #[serde(with = "crate::chain::types::hex_bytes")]
     pub hash: [u8; 32],
-    /// The block that the commit is in.
-    pub block: Block,
+    /// Whose commit it is. Not in files of earlier versions.
+    #[serde(default)]
+    pub hotkey: Option<AccountId>,
+    /// The hash of the first block of its chain. Not in files of earlier versions.
+    #[serde(default, with = "hex_if_known")]
+    pub genesis: Option<[u8; 32]>,
+    /// The block that the commit is in; none while that is not known.
+    pub block: Option<Block>,
+    /// The last block that it can be in, where it is not known to be in one.
+    #[serde(default)]
+    pub until: Option<Block>,
     /// Whose each UID was at the commit, in the request of the weights. Empty where that is not to be compared when
     /// it is revealed.
     #[serde(default)]
@@ -87,8 +96,10 @@ pub enum RevealState {
     Early,
     /// It can be revealed now.
     Due,
-    /// The chain does not have it (any more): it was revealed, or its time is over.
+    /// The chain does not have it (any more): it was revealed, its time is over, or it never came.
     Gone,
+    /// Whether it gets into the chain is not certain, or the endpoint is behind.
+    Unknown,
 }
 
 impl WeightsRequest {
@@ -180,7 +191,32 @@ impl WeightsRequest {
     }
 }
 
+/// A hash in hex, or nothing.
+mod hex_if_known {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(hash: &Option<[u8; 32]>, serializer: S) -> Result<S::Ok, S::Error> {
+        hash.map(hex::encode).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[u8; 32]>, D::Error> {
+        let text: Option<String> = Option::deserialize(deserializer)?;
+        let bytes = |text| hex::FromHex::from_hex(text).map_err(serde::de::Error::custom);
+        text.map(|text: String| bytes(text)).transpose()
+    }
+}
+
 impl SaltedCommit {
+    /// Whether this hotkey made it, by its hash, which the hotkey is a part of.
+    pub fn is_of(&self, hotkey: &AccountId) -> bool {
+        self.request.hash(hotkey, &self.salt) == self.hash
+    }
+
+    /// Whether it may still come into the chain after a block, as far as is known.
+    pub(in crate::chain) fn may_come_after(&self, block: Block) -> bool {
+        self.block.or(self.until).is_some_and(|last| last > block)
+    }
+
     /// What reveals it.
     pub(in crate::chain) fn payload(&self) -> DynamicPayload<Composite<()>> {
         self.request.reveal(&self.salt)

@@ -1,17 +1,30 @@
 //! Weights on their way: planned, checked, signed and sent.
 
+use std::time::Duration;
+
 use templar_metadata::api;
 
 use super::{
+    book::CommitBook,
     plan::{self, Plan},
     request::{RevealState, SaltedCommit, SubmittedWeights, WeightsPath, WeightsRequest, new_salt},
     validator_state::ValidatorState,
 };
 use crate::{
-    chain::{client::SubtensorClient, error::ChainError, ids::ours, types::Included},
+    chain::{
+        client::SubtensorClient, error::ChainError, ids::ours, rpc::connection::REPLACED, types::Included,
+    },
     wallet::{AccountId, Keypair},
     window::{NetUid, Uid},
 };
+
+/// Blocks from the newest one on after which a commit that is sent now cannot come any more: how long it is valid, and what is lost
+/// meanwhile.
+const TOO_LATE: u64 = 96;
+/// Times that a commit waits for the beginning of an epoch: an epoch that is put off can be announced again.
+const POSTPONED: usize = 3;
+/// The pause between two looks at the newest block.
+const POLL: Duration = Duration::from_millis(500);
 
 impl SubtensorClient {
     /// Sets the weights of the hotkey `signer` plainly, whatever the subnet's settings are:
@@ -49,6 +62,14 @@ impl SubtensorClient {
         hotkey: &AccountId,
     ) -> Result<Plan, ChainError> {
         plan::check_order(request)?;
+        for _ in 0..REPLACED {
+            let reader = self.newest_reader().await?;
+            match ValidatorState::read(&reader, request, hotkey).await {
+                // Another block has taken its place, and the node has forgotten it.
+                Err(ChainError::Node { .. } | ChainError::Pruned { .. }) => {}
+                state => return plan::plan(request, hotkey, &state?),
+            }
+        }
         let state = ValidatorState::read(&self.reader(None).await?, request, hotkey).await?;
         plan::plan(request, hotkey, &state)
     }
@@ -57,9 +78,19 @@ impl SubtensorClient {
         &self,
         request: &WeightsRequest,
         signer: &Keypair,
+        book: &dyn CommitBook,
     ) -> Result<SubmittedWeights, ChainError> {
-        let plan = self.plan_weights(request, &signer.account()).await?;
+        let mut plan = self.plan_weights(request, &signer.account()).await?;
         plan.refuse()?;
+        for _ in 0..POSTPONED {
+            let Some(clear_from) = plan.clear_from else { break };
+            tracing::info!(block = clear_from, "an epoch is about to begin: the commit waits for it");
+            while self.link().best().await?.number < clear_from {
+                tokio::time::sleep(POLL).await;
+            }
+            plan = self.plan_weights(request, &signer.account()).await?;
+            plan.refuse()?;
+        }
         let given = |included, round, opens_at, salted| SubmittedWeights {
             included,
             path: plan.path,
@@ -79,18 +110,40 @@ impl SubtensorClient {
                 Ok(given(included, Some(round), Some(opens_at), None))
             }
             WeightsPath::Salted => {
-                let salt = new_salt();
+                let (call, salt) = ("commit_weights", new_salt());
                 let keys = self.holders(request).await?;
-                let gone = || ChainError::Refused {
-                    call: "commit_weights",
-                    name: "UidVecContainInvalidOne".to_owned(),
-                };
+                let gone = || ChainError::Refused { call, name: "UidVecContainInvalidOne".to_owned() };
                 let hotkeys = keys.into_iter().collect::<Option<_>>().ok_or_else(gone)?;
                 let hash = request.hash(&signer.account(), &salt);
-                let included = self.submit("commit_weights", request.salted(hash), signer).await?.included;
-                let salted =
-                    SaltedCommit { request: request.clone(), salt, hash, block: included.block, hotkeys };
-                Ok(given(included, None, None, Some(salted)))
+                let until = self.link().best().await?.number + TOO_LATE;
+                let mut commit = SaltedCommit {
+                    request: request.clone(),
+                    salt,
+                    hash,
+                    hotkey: Some(signer.account()),
+                    genesis: Some(self.genesis_hash()),
+                    block: None,
+                    until: Some(until),
+                    hotkeys,
+                };
+                book.intend(&commit).map_err(|reason| ChainError::NotKept { call, reason })?;
+                let sent = self.submit(call, request.salted(hash), signer).await;
+                let included = match sent {
+                    Ok(settled) => settled.included,
+                    Err(error) => {
+                        if error.is_certain()
+                            && let Err(reason) = book.forget(&hash)
+                        {
+                            tracing::warn!(reason, "a commit that was not made stays written down");
+                        }
+                        return Err(error);
+                    }
+                };
+                commit.block = Some(included.block);
+                if let Err(reason) = book.confirm(&hash, included.block) {
+                    tracing::warn!(reason, "the block of a commit could not be written down");
+                }
+                Ok(given(included, None, None, Some(commit)))
             }
         }
     }
@@ -101,7 +154,7 @@ impl SubtensorClient {
         hotkey: &AccountId,
     ) -> Result<RevealState, ChainError> {
         let state = ValidatorState::read(&self.reader(None).await?, &commit.request, hotkey).await?;
-        Ok(state.reveal_state(&commit.hash))
+        Ok(state.reveal_state_of(commit))
     }
 
     pub(in crate::chain) async fn reveal(

@@ -158,21 +158,58 @@ fn a_timelock_opens_with_its_round_and_holds_the_order() {
 fn a_salted_commit_is_early_then_due_then_gone() {
     let salt = [1, 2, 3];
     let hash = request().hash(&alice(), &salt);
+    let commit = SaltedCommit {
+        request: request(),
+        salt: salt.to_vec(),
+        hash,
+        hotkey: Some(alice()),
+        genesis: None,
+        block: Some(950),
+        until: None,
+        hotkeys: Vec::new(),
+    };
     let at = |epoch_index, commit_epoch| ValidatorState {
         epochs: state().epochs.map(|epochs| EpochState { epoch_index, ..epochs }),
         waiting: vec![(H256(hash), commit_epoch, 950, 0)],
         ..state()
     };
-    assert_eq!(at(7, 7).reveal_state(&hash), RevealState::Early);
-    assert_eq!(at(8, 7).reveal_state(&hash), RevealState::Due);
-    assert_eq!(at(9, 7).reveal_state(&hash), RevealState::Gone);
-    assert_eq!(at(8, 7).reveal_state(&[0; 32]), RevealState::Gone);
+    assert_eq!(at(7, 7).reveal_state_of(&commit), RevealState::Early);
+    assert_eq!(at(8, 7).reveal_state_of(&commit), RevealState::Due);
+    assert_eq!(at(9, 7).reveal_state_of(&commit), RevealState::Gone);
+    let other = |block, until| SaltedCommit { hash: [0; 32], block, until, ..commit.clone() };
+    let of_other = |block, until| at(8, 7).reveal_state_of(&other(block, until));
+    assert_eq!(of_other(Some(990), None), RevealState::Gone);
+    // It may still come, or it is in a block that this endpoint does not have yet.
+    assert_eq!(of_other(None, Some(1001)), RevealState::Unknown);
+    assert_eq!(of_other(Some(1001), None), RevealState::Unknown);
+    assert_eq!(of_other(None, Some(1000)), RevealState::Gone);
+    assert!(commit.is_of(&alice()));
+    assert!(!commit.is_of(&Keypair::from_uri("//Bob").unwrap().account()));
     // Older runtimes name the blocks.
     let older =
         |from, to| ValidatorState { epochs: None, waiting: vec![(H256(hash), 900, from, to)], ..state() };
-    assert_eq!(older(1002, 1010).reveal_state(&hash), RevealState::Early);
-    assert_eq!(older(1001, 1010).reveal_state(&hash), RevealState::Due);
-    assert_eq!(older(900, 1000).reveal_state(&hash), RevealState::Gone);
+    assert_eq!(older(1002, 1010).reveal_state_of(&commit), RevealState::Early);
+    assert_eq!(older(1001, 1010).reveal_state_of(&commit), RevealState::Due);
+    assert_eq!(older(900, 1000).reveal_state_of(&commit), RevealState::Gone);
+}
+
+#[test]
+fn a_commit_waits_where_an_epoch_is_about_to_begin() {
+    let at = |block| {
+        let epochs =
+            state().epochs.map(|epochs| EpochState { block, blocks_since_last_step: block - 900, ..epochs });
+        ValidatorState { block, epochs, commit_reveal: true, ..state() }
+    };
+    let clear_from = |state: &ValidatorState| plan(&request(), &alice(), state).unwrap().clear_from;
+    // The epoch comes in block 1260: what is sent after block 1256 may be in it, or before.
+    let seen: Vec<_> = (1255..1261).map(|block| clear_from(&at(block))).collect();
+    assert_eq!(seen, [None, Some(1259), Some(1259), Some(1259), None, None]);
+    assert_eq!(clear_from(&ValidatorState { commit_reveal: false, ..at(1258) }), None);
+    let short = |epochs: EpochState| EpochState { tempo: 5, ..epochs };
+    assert_eq!(
+        clear_from(&ValidatorState { tempo: 5, epochs: at(1258).epochs.map(short), ..at(1258) }),
+        None
+    );
 }
 
 #[test]

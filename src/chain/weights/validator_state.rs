@@ -15,7 +15,7 @@ use crate::{
         ids::theirs,
         rpc::storage::{Reader, Slot, Values},
         timelock::{Beacon, EpochState, FixedEpochs, PUBLIC_KEY_BYTES, QUICKNET, Reveal},
-        weights::request::{RevealState, WeightsRequest},
+        weights::request::{RevealState, SaltedCommit, WeightsRequest},
     },
     wallet::AccountId,
     window::{Block, Uid},
@@ -171,11 +171,38 @@ impl ValidatorState {
         }
     }
 
+    /// The first block within so many whose commits come into another epoch than those of the next one; none where epochs are so short
+    /// that there is always one.
+    pub(in crate::chain) fn boundary(&self, blocks: u64) -> Option<Block> {
+        if u64::from(self.tempo) <= blocks * 2 {
+            return None;
+        }
+        let epoch_at = |later: u64| {
+            let mut then = self.clone();
+            then.block += later;
+            if let Some(epochs) = &mut then.epochs {
+                epochs.block += later;
+                epochs.blocks_since_last_step += later;
+            }
+            then.reveal().map(|reveal| reveal.commit_epoch)
+        };
+        let now = epoch_at(0);
+        (1..=blocks).find(|later| epoch_at(*later) != now).map(|later| self.block + later)
+    }
+
     /// Where a salted commit with this hash stands, for a transaction in the next block.
     ///
     /// Newer runtimes keep the epoch of the commit, and take the reveal in exactly the one that is the reveal period
     /// later; older ones keep the first and the last block for it.
-    pub(in crate::chain) fn reveal_state(&self, hash: &[u8; 32]) -> RevealState {
+    pub(in crate::chain) fn reveal_state_of(&self, commit: &SaltedCommit) -> RevealState {
+        let known = self.waiting.iter().any(|waiting| waiting.0.0 == commit.hash);
+        if !known && commit.may_come_after(self.block) {
+            return RevealState::Unknown;
+        }
+        self.reveal_state(&commit.hash)
+    }
+
+    fn reveal_state(&self, hash: &[u8; 32]) -> RevealState {
         let Some((_, first, second, third)) = self.waiting.iter().find(|commit| commit.0.0 == *hash) else {
             return RevealState::Gone;
         };
