@@ -121,7 +121,7 @@ where
                 let (_, at) = link.at_best().await?;
                 let same = at.tx().call_data(&payload).is_ok_and(|data| data == before.call_data);
                 if same {
-                    return settle(link, call, &before.extrinsic, block).await;
+                    return settle_surely(link, call, &before.extrinsic, block).await;
                 }
             }
             Err(ChainError::NotIncluded { .. }) => *unknown = None,
@@ -135,14 +135,14 @@ where
         let sent = sign(link, call, &payload, signer).await?;
         let fate = watch(link, &sent).await?;
         let again = match fate {
-            Fate::Final(block) => return settle(link, call, &sent.extrinsic, block).await,
+            Fate::Final(block) => return settle_surely(link, call, &sent.extrinsic, block).await,
             Fate::Lost => {
                 // Until that is known nothing else is signed, whatever becomes of this future.
                 *unknown = Some(sent.clone());
                 match search(link, call, &sent).await {
                     Ok(block) => {
                         *unknown = None;
-                        return settle(link, call, &sent.extrinsic, block).await;
+                        return settle_surely(link, call, &sent.extrinsic, block).await;
                     }
                     Err(error @ ChainError::NotIncluded { .. }) => {
                         *unknown = None;
@@ -259,7 +259,7 @@ async fn search(link: &Connection, call: &'static str, sent: &Sent) -> Result<H2
     let birth = sent.birth.number;
     tracing::debug!(call, from = birth, "lost sight of a transaction; searching the blocks for it");
     let not_included = |reason: String| Err(ChainError::NotIncluded { call, reason });
-    let mut next = birth + 1;
+    let (mut next, mut seen) = (birth + 1, birth);
     let mut moved = Instant::now();
     loop {
         let head = match link.head().await {
@@ -273,23 +273,30 @@ async fn search(link: &Connection, call: &'static str, sent: &Sent) -> Result<H2
             Err(_) => return Err(unknown(link, call, sent, next).await),
         };
         let last = head.number.min(sent.until());
-        if next <= last {
-            moved = Instant::now();
+        if last > seen {
+            (seen, moved) = (last, Instant::now());
         }
         while next <= last {
-            if let Some(hash) = holds(link, next, &sent.extrinsic).await? {
-                return Ok(hash);
+            match holds(link, next, &sent.extrinsic).await {
+                Ok(Some(hash)) => return Ok(hash),
+                Ok(None) => next += 1,
+                // It is looked at again: an error is no answer.
+                Err(error) => {
+                    tracing::debug!(call, %error, block = next, "still searching");
+                    break;
+                }
             }
-            next += 1;
         }
-        if head.number >= sent.until() {
-            return not_included(format!("it was in none of {MORTALITY} blocks"));
-        }
-        // Every block up to the head was searched: if the account has used this nonce there, another transaction has it.
-        if head.number >= birth
-            && used(link, &sent.account, head).await?.is_some_and(|used| used > sent.nonce)
-        {
-            return not_included("another transaction of the account took its place".to_owned());
+        if next > last {
+            if head.number >= sent.until() {
+                return not_included(format!("it was in none of {MORTALITY} blocks"));
+            }
+            // Every block up to the head was searched: if the account has used this nonce there, another transaction has it.
+            if head.number >= birth
+                && used(link, &sent.account, head).await.is_some_and(|used| used > sent.nonce)
+            {
+                return not_included("another transaction of the account took its place".to_owned());
+            }
         }
         if moved.elapsed() >= STALLED {
             return Err(unknown(link, call, sent, next).await);
@@ -312,24 +319,42 @@ async fn unknown(link: &Connection, call: &'static str, sent: &Sent, from: Block
 
 /// The hash of a block, if it holds a transaction.
 async fn holds(link: &Connection, number: Block, extrinsic: &[u8]) -> Result<Option<H256>, ChainError> {
-    let Some(hash) = link.block_hash(number).await?.map(H256) else { return Ok(None) };
-    let block = link.ask("chain_getBlock", || link.rpc.chain_get_block(Some(hash))).await?;
-    let found = block.is_some_and(|found| found.block.extrinsics.iter().any(|bytes| bytes.0 == extrinsic));
-    Ok(found.then_some(hash))
+    // An endpoint that does not have the block says nothing about it.
+    let unseen = || ChainError::NoSuchBlock { block: number };
+    let hash = link.block_hash(number).await?.map(H256).ok_or_else(unseen)?;
+    let block =
+        link.ask("chain_getBlock", || link.rpc.chain_get_block(Some(hash))).await?.ok_or_else(unseen)?;
+    Ok(block.block.extrinsics.iter().any(|bytes| bytes.0 == extrinsic).then_some(hash))
 }
 
 /// The next nonce of an account at a block; none where the node does not say.
-async fn used(link: &Connection, account: &AccountId32, head: Head) -> Result<Option<u64>, ChainError> {
+async fn used(link: &Connection, account: &AccountId32, head: Head) -> Option<u64> {
     let answer = link.ask("AccountNonceApi_account_nonce", || {
         link.rpc.state_call("AccountNonceApi_account_nonce", Some(&account.0), Some(H256(head.hash)))
     });
-    match answer.await {
-        Ok(bytes) => {
-            Ok(bytes.get(..4).and_then(|four| Some(u32::from_le_bytes(four.try_into().ok()?).into())))
+    let bytes = answer.await.ok()?;
+    Some(u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?).into())
+}
+
+/// [`settle`] for as long as it takes: what a transaction that is in a final block has done does not change, and must not be taken for
+/// unknown because the connection broke once more.
+async fn settle_surely(
+    link: &Connection,
+    call: &'static str,
+    extrinsic: &[u8],
+    hash: H256,
+) -> Result<Settled, ChainError> {
+    let begun = Instant::now();
+    loop {
+        match settle(link, call, extrinsic, hash).await {
+            Err(error @ ChainError::Decode { .. }) => return Err(error),
+            Err(error) if error.is_certain() || begun.elapsed() >= STALLED => return Err(error),
+            Err(error) => {
+                tracing::debug!(call, %error, "what it did is asked again");
+                tokio::time::sleep(POLL_INTERVAL * 4).await;
+            }
+            settled => return settled,
         }
-        Err(ChainError::Node { .. }) => Ok(None),
-        Err(error) if error.is_transient() => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

@@ -109,6 +109,30 @@ async fn every_mistake_has_its_sentence() {
     let commit = chain.set_weights(&order, validator, &MemoryBook::default()).await.unwrap().salted.unwrap();
     let file = folder.path().join("commits.json");
     fs::write(&file, serde_json::to_vec(&[&commit]).unwrap()).unwrap();
+    // What another wallet committed is refused, and stays; so is a damaged file.
+    let kept = fs::read(&file).unwrap();
+    let theirs = "weights reveal --commits commits.json --wallet //other";
+    scene.fails(theirs, &[], 2, &format!("has a commit of {}", validator.account()), "name the wallet");
+    scene.fails(&format!("{theirs} --dry-run"), &[], 2, "has a commit of", "name the wallet");
+    assert_eq!(fs::read(&file).unwrap(), kept);
+    fs::write(folder.path().join("damaged.json"), &kept[..kept.len() / 2]).unwrap();
+    let damaged = "weights reveal --commits damaged.json --wallet //validator";
+    scene.fails(damaged, &[], 6, "damaged.json", "without it they cannot be revealed");
+    scene.fails(
+        &format!("{} --commits damaged.json", set("//validator", &good)),
+        &[],
+        6,
+        "damaged.json",
+        "salts",
+    );
+    // Where a salt cannot be kept nothing is committed.
+    let before = chain.head().await.unwrap().number;
+    let nowhere = format!("{} --commits no/such/folder.json", set("//validator", &good));
+    scene.fails(&nowhere, &[], 6, "no/such/folder.json", "--commits");
+    let after = chain.head().await.unwrap().number;
+    let set_since =
+        chain.metagraph(netuid, None).await.unwrap().neuron(&validator.account()).unwrap().last_update;
+    assert!(set_since < before, "{set_since} in {before} to {after}");
     // While few neurons are not immune, an immune one is replaced.
     admin(AdminCall::ImmunityPeriod { netuid, blocks: 5000 }).await;
     let size = chain.metagraph(netuid, None).await.unwrap().neurons.len() as u16;

@@ -1,6 +1,10 @@
 //! The chain client against the development chain: what a subnet needs, and what can go wrong.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use super::node::{Node, PATIENCE, key, neurons, reach, subnet, until};
 use templar::chain::{AdminCall, Chain, ChainError, RAO_PER_TAO, SubtensorClient, endpoint};
@@ -275,6 +279,30 @@ async fn final_blocks_lag_and_the_newest_are_replaced_until_then() {
         assert_eq!(chain.block_hash(sent.block).await.unwrap(), Some(sent.hash));
         assert!(chain.head().await.unwrap().number >= sent.block);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_says_nothing_is_made_again_while_blocks_come() {
+    let node = Node::start(0, None);
+    let mute = Arc::new(crate::proxy::Mute::default());
+    let proxy = crate::proxy::start(&node, mute.clone()).await;
+    let chain = SubtensorClient::connect(&endpoint(&proxy).unwrap()).await.unwrap();
+    let mut best = chain.best_heads().await.unwrap();
+    for _ in 0..3 {
+        tokio::time::timeout(PATIENCE, best.next()).await.unwrap().unwrap();
+    }
+    mute.0.store(true, Ordering::SeqCst);
+    let begun = Instant::now();
+    // What was on its way comes still; then nothing does, until the silence is noticed.
+    let mut pause = Duration::ZERO;
+    while pause < Duration::from_secs(5) {
+        let asked = Instant::now();
+        tokio::time::timeout(Duration::from_secs(45), best.next()).await.unwrap().unwrap();
+        pause = asked.elapsed();
+    }
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    let told = best.next().await.unwrap().number;
+    assert!(chain.head().await.unwrap().number + 3 >= told);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,13 @@
 //! A node as seen through somebody who changes what is asked and answered: message by message, not byte by byte.
 #![allow(dead_code, reason = "each test uses a part of this")]
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -48,6 +54,27 @@ impl Manner for Renamed {
     fn pass(&self, said: String) -> String {
         assert_eq!(self.0.len(), self.1.len());
         said.replace(&hex::encode(self.0), &hex::encode(self.1))
+    }
+}
+
+/// A node that says nothing of new blocks to who asked for them, once it was told to: until somebody asks again.
+#[derive(Default)]
+pub struct Mute(pub AtomicBool);
+
+impl Manner for Arc<Mute> {
+    fn answer(&self, request: &Value) -> Option<Value> {
+        if request["method"] == "chain_subscribeNewHeads" {
+            self.0.store(false, Ordering::SeqCst);
+        }
+        None
+    }
+
+    fn pass(&self, said: String) -> String {
+        match self.0.load(Ordering::SeqCst) && said.contains("\"chain_newHead\"") {
+            true => r#"{"jsonrpc":"2.0","method":"nothing","params":{"subscription":"none","result":null}}"#
+                .into(),
+            false => said,
+        }
     }
 }
 

@@ -135,9 +135,6 @@ pub async fn reveal(args: Reveal) -> Result<(), Failure> {
         commits.iter_mut().for_each(|commit| commit.hotkeys.clear());
     }
     let wallet = args.wallet.open()?;
-    if args.dry_run {
-        return preview_reveals(&args, &wallet, &commits).await;
-    }
     let account = wallet.hotkey_account()?;
     if let Some(theirs) = commits.iter().find(|commit| !commit.is_of(&account)) {
         let whose = theirs.hotkey.as_ref().map_or("another hotkey".to_owned(), ToString::to_string);
@@ -146,6 +143,9 @@ pub async fn reveal(args: Reveal) -> Result<(), Failure> {
             format!("{} has a commit of {whose}, and not of {account}", args.commits.display()),
         )
         .hint("name the wallet that made it with --wallet, or another file with --commits"));
+    }
+    if args.dry_run {
+        return preview_reveals(&args, &wallet, &commits).await;
     }
     let hotkey = wallet.hotkey_with(&args.wallet.passwords.sources())?;
     let chain = args.network.connect().await?;

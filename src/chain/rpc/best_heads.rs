@@ -2,7 +2,10 @@
 //!
 //! Nothing that was missed is fetched: whoever follows these wants to know what time it is.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc;
 
@@ -14,7 +17,9 @@ use crate::chain::{
 
 /// Blocks that wait for a slow reader.
 const BUFFER: usize = 64;
-/// With no block for this long the subscription is made anew: a half-open connection says nothing.
+/// With no block for this long the node is asked for its newest one. A window may be over before a minute is.
+const QUIET: Duration = Duration::from_secs(18);
+/// With no block for this long the subscription is made anew, whatever the node says: a half-open connection says nothing.
 const STALLED: Duration = Duration::from_secs(60);
 /// The pause before another try to subscribe.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -60,12 +65,22 @@ impl Follower {
         if link.block_hash(0).await? != Some(link.client.genesis_hash().0) {
             return Err(ChainError::OtherChain { endpoint: link.endpoint.clone() });
         }
-        let mut same_chain = false;
+        let (mut same_chain, mut heard) = (false, Instant::now());
         loop {
             let header = tokio::select! {
-                header = tokio::time::timeout(STALLED, headers.next()) => header,
+                header = tokio::time::timeout(QUIET, headers.next()) => header,
                 () = self.sender.closed() => return Ok(()),
             };
+            if header.is_err() {
+                let newest = link.best().await?.number;
+                // Either the chain stands still, or the node goes on and tells nobody.
+                let told = self.last.is_some_and(|last| newest <= last.number);
+                match told && heard.elapsed() < STALLED {
+                    true => continue,
+                    false => return Err(link.timeout(name)),
+                }
+            }
+            heard = Instant::now();
             let number = match header {
                 Ok(Some(header)) => header.map_err(|e| link.trouble(name, e))?.number,
                 Ok(None) => {
