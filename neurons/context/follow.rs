@@ -126,7 +126,14 @@ impl NodeContext {
     async fn reconsider(&mut self, window: Window, here: &Prefetched) -> Result<bool, NodeError> {
         let passed = self.replica.passed_before();
         let Self { orders, identity, directory, buckets, clock, .. } = self;
-        let turns = orders.turns(identity, directory, buckets, clock, &passed, window).await?;
+        let turns = match orders.turns(identity, directory, buckets, clock, &passed, window).await {
+            // Windows can be longer than the endpoint remembers: then there is no second look, and the chain of records decides.
+            Err(NodeError::Chain(ChainError::Pruned { .. })) => {
+                self.reconsidered = window;
+                return Ok(false);
+            }
+            turns => turns?,
+        };
         if !turns.are_over() {
             return Ok(false);
         }
