@@ -1,7 +1,8 @@
 //! The command tree, and nothing else: each verb has a file or a folder of its own.
 
 use crate::cli::{
-    self, Failure, chain, data, devchain, metagraph, register, scores, storage, wallet, weights, why,
+    self, Failure, chain, config, data, devchain, metagraph, pay, register, scores, serve, storage, subnets,
+    wallet, weights, why,
 };
 use clap::{Parser, Subcommand};
 use std::{future::Future, process::ExitCode};
@@ -50,6 +51,18 @@ pub enum LightVerb {
     Scores(scores::Args),
     /// Register a hotkey on a subnet
     Register(register::Args),
+    /// Show which network and wallet are used, and why
+    Config(config::Args),
+    /// Show what accounts have
+    Balance(pay::BalanceArgs),
+    /// Send TAO
+    Transfer(pay::TransferArgs),
+    /// Show, add and remove stake
+    Stake(pay::StakeArgs),
+    /// List, show and make subnets
+    Subnets(subnets::Args),
+    /// Tell the chain where a neuron can be reached
+    Serve(serve::Args),
     /// Work for free TAO on a development chain
     Faucet(register::FaucetArgs),
     /// Make wallets, show them, sign with them
@@ -72,6 +85,12 @@ pub fn light(verb: LightVerb) -> ExitCode {
             LightVerb::Why(args) => why::run(args).await,
             LightVerb::Scores(args) => scores::run(args).await,
             LightVerb::Register(args) => register::run(args).await,
+            LightVerb::Config(args) => config::run(args),
+            LightVerb::Balance(args) => pay::balance(args).await,
+            LightVerb::Transfer(args) => pay::transfer(args).await,
+            LightVerb::Stake(args) => pay::stake(args).await,
+            LightVerb::Subnets(args) => subnets::run(args).await,
+            LightVerb::Serve(args) => serve::run(args).await,
             LightVerb::Faucet(args) => register::faucet(args).await,
             LightVerb::Wallet(args) => wallet::run(args).await,
             LightVerb::Data(args) => data::run(args).await,

@@ -47,8 +47,8 @@ pub struct NodeArgs {
     /// The subnet.
     #[arg(long, default_value_t = 3)]
     pub netuid: u16,
-    /// The run: a manifest file or a preset (`local`, `local-sparseloco`, `templar-1`, `sparseloco`). A miner needs none: it takes the
-    /// leader's, checked against the chain.
+    /// The run: a manifest file or a preset (`local`, `local-sparseloco`, `templar-2`, `templar-1`, `sparseloco`). A miner needs none: it
+    /// takes the leader's, checked against the chain.
     #[arg(long, value_name = "FILE|PRESET")]
     pub run: Option<String>,
     #[command(flatten)]
@@ -156,7 +156,7 @@ pub async fn dry_run(args: &NodeArgs, role: Role) -> Result<(), Failure> {
     let preview = chain.preview_commit(args.netuid, &fields, &account).await?;
     print(&format!(
         "{found}  NO   the bucket's read key is not committed; this would be signed:\n{}",
-        crate::cli::register::previewed(&preview)
+        crate::cli::preview::text(&preview)
     ))
 }
 
@@ -165,7 +165,7 @@ fn given_run(args: &NodeArgs, role: Role) -> Result<Option<ManifestFile>, Failur
     let given = args.run.as_deref().map(read_manifest).transpose()?;
     if role == Role::Validator && given.is_none() {
         return Err(Failure::new(Exit::Usage, "a validator must know the run that it judges")
-            .hint("name it with --run, for example `--run templar-1`"));
+            .hint("name it with --run, for example `--run templar-2`"));
     }
     Ok(given)
 }
@@ -392,14 +392,15 @@ impl NodeContext {
         // A validator that was away for a moment has windows to score, and needs the model before them.
         let before = shelf.and_then(|_| crate::validator::scored_lately(&self.dir, self.clock.window()));
         node::restore(identity, directory, &mut self.replica, shelf, before, &incoming).await?;
-        // The next record names the hash of this one, and who has missed a turn is in it.
-        let window = self.replica.window;
-        match node::fetch_round(&self.directory, &self.identity.manifest, window).await {
-            Ok(Some(signed)) => self.replica.recall(&signed),
-            Ok(None) => {}
-            Err(error) => tracing::debug!(window, %error, "the record before is not known"),
+        if let Err(error) = self.recall().await {
+            tracing::debug!(window = self.replica.window, %error, "the record before is not known");
         }
         Ok(())
+    }
+
+    /// Learns which record led to the model, where that is not known.
+    pub async fn recall(&mut self) -> Result<(), NodeError> {
+        node::recall(&self.directory, &self.identity.manifest, &mut self.replica).await
     }
 
     /// Says in the node's bucket where its model stands; nothing waits for it, and a failure costs nothing but the news.

@@ -52,6 +52,16 @@ pub async fn mine(ctx: NodeContext, sabotage: Option<Sabotage>) -> Result<(), No
     Miner::new(ctx, sabotage).mine().await
 }
 
+/// What came of a window's training.
+struct Work {
+    /// What is to be sent.
+    update: Vec<Tensor>,
+    /// The assigned sequences that were trained on.
+    claimed: Vec<u64>,
+    /// The sealed sketches of their micro-batches, where the run asks for them.
+    sketches: Vec<u8>,
+}
+
 struct Miner {
     ctx: NodeContext,
     learner: Learner,
@@ -167,9 +177,9 @@ impl Miner {
     async fn work(&mut self, window: Window, here: &Prefetched) -> Result<(), NodeError> {
         let reserve = self.closing.reserve(self.ctx.schedule.put_window);
         let deadline = Deadline::of(&self.ctx.clock, window, reserve).await?;
-        let (update, claimed) = node::heavy(|| self.train(window, &deadline))?;
+        let work = node::heavy(|| self.train(window, &deadline))?;
         let ended = Instant::now();
-        let (object, own) = node::heavy(|| self.encode(window, &update, &claimed))?;
+        let (object, own) = node::heavy(|| self.encode(window, &work))?;
         here.add(Arc::new(own));
         let encoding = ended.elapsed();
         self.ctx.clock.put_window(window).await?;
@@ -250,9 +260,8 @@ impl Miner {
         }
     }
 
-    /// Trains piece by piece on what the window assigns, until the deadline or the end of the list. Gives what is to
-    /// be sent and the assigned sequences that were trained on.
-    fn train(&mut self, window: Window, deadline: &Deadline) -> Result<(Vec<Tensor>, Vec<u64>), NodeError> {
+    /// Trains piece by piece on what the window assigns, until the deadline or the end of the list.
+    fn train(&mut self, window: Window, deadline: &Deadline) -> Result<Work, NodeError> {
         let started = Instant::now();
         let ctx = &mut self.ctx;
         let account = ctx.identity.account();
@@ -274,32 +283,30 @@ impl Miner {
             deadline.leaves(next)
         };
         let round = ctx.replica.round;
-        let Learned { update, loss, sequences } =
-            self.learner.learn(&mut ctx.replica.model, &tokens, round, go_on)?;
+        let manifest = &ctx.identity.manifest;
+        let seed = manifest.parsed.gauntlet.audit.map(|_| gradient::sketch_seed(&manifest.hash(), window));
+        let Learned { update, loss, sequences, sketches } =
+            self.learner.learn(&mut ctx.replica.model, &tokens, round, seed, go_on)?;
         assigned.truncate(sequences);
         let seconds = started.elapsed().as_secs_f64();
         tracing::info!(window, loss, sequences, seconds, phase = "train", "trained");
-        Ok((update, assigned))
+        Ok(Work { update, claimed: assigned, sketches })
     }
 
     /// The window's pseudo-gradient, ready to upload, and as everybody else will read it.
-    fn encode(
-        &mut self,
-        window: Window,
-        update: &[Tensor],
-        claimed: &[u64],
-    ) -> Result<(Vec<u8>, PseudoGradient), NodeError> {
+    fn encode(&mut self, window: Window, work: &Work) -> Result<(Vec<u8>, PseudoGradient), NodeError> {
         let started = Instant::now();
         let ctx = &self.ctx;
         let identity = &ctx.identity;
         let (account, uid) = (identity.account(), ctx.uid()?);
-        let mut tensors = self.learner.encode(window, update)?;
+        let mut tensors = self.learner.encode(window, &work.update)?;
         if self.sabotage == Some(Sabotage::Noise) {
             sabotage::randomise(&mut tensors, ctx.replica.layout(), window, account.as_ref());
         }
-        let header = ctx.header(window, uid, claimed)?;
+        let header = ctx.header(window, uid, &work.claimed)?;
         let sign = |message: &[u8]| identity.hotkey.sign(message);
-        let (object, _) = gradient::encode(&header, &tensors, ctx.replica.layout(), sign)?;
+        let layout = ctx.replica.layout();
+        let (object, _) = gradient::encode_with_sketches(&header, &tensors, &work.sketches, layout, sign)?;
         let Header { run, netuid, hotkey, .. } = header;
         let expected = Expected { run, netuid, window, uid, hotkey };
         let own = gradient::decode(&object, ctx.replica.layout(), &expected, verify)?;

@@ -1,6 +1,7 @@
 //! A run of thousands of windows in a time of its own: the nodes as they are, each with its folder on disk, on a chain and buckets in memory,
 //! in all kinds of trouble by chance. A short form runs with every other test; `TEMPLAR_FULL_TESTS=1` takes 20,000 windows,
-//! `TEMPLAR_SOAK_WINDOWS` any other number, and `TEMPLAR_SOAK_SEED` the seed that a failure named.
+//! `TEMPLAR_SOAK_WINDOWS` any other number, `TEMPLAR_SOAK_SEED` the seed that a failure named, and `TEMPLAR_SOAK_LOG` a file for what all
+//! nodes say, by the filter of `TEMPLAR_LOG`.
 //!
 //! The runtime has one thread and a paused clock: when nothing is left to do, time jumps to whatever is due next. The same seed brings
 //! the same trouble at the same times; only what happens inside of one instant may come in another order.
@@ -21,7 +22,12 @@ use std::{
     time::Duration,
 };
 use templar::{
-    bucket::MemoryStore, chain::MemoryChain, data::Corpus, manifest::ManifestFile, node, wallet::Keypair,
+    bucket::MemoryStore,
+    chain::MemoryChain,
+    data::Corpus,
+    manifest::{AuditRules, ManifestFile, Proof},
+    node, telemetry,
+    wallet::Keypair,
     window::Window,
 };
 use tokio::{sync::watch, task::LocalSet, time::sleep};
@@ -52,7 +58,7 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64, windows: u64, dir: &Path) -> Rc<Self> {
+    fn new(seed: u64, windows: u64, proof: Proof, dir: &Path) -> Rc<Self> {
         let chain = MemoryChain::new(NETUID, LAG);
         chain.prune(KEPT_BLOCKS);
         let keys: Vec<_> = (0..ALL).map(|who| Keypair::from_uri(&format!("//Soak{who}")).unwrap()).collect();
@@ -66,7 +72,7 @@ impl World {
         Corpus::prepare(&[source], &dir.join("text"), 1 << 20).unwrap();
         Rc::new(Self {
             seed,
-            manifest: Arc::new(manifest(windows)),
+            manifest: Arc::new(manifest(windows, proof)),
             chain,
             weather: Weather::new(seed),
             keys,
@@ -106,7 +112,7 @@ impl World {
 }
 
 /// The schedule of TEMPLAR-I, and a model as small as can be.
-fn manifest(windows: u64) -> ManifestFile {
+fn manifest(windows: u64, proof: Proof) -> ManifestFile {
     let mut manifest = ManifestFile::preset("local").unwrap().parsed;
     (manifest.schedule.blocks_per_window, manifest.schedule.put_window_seconds) = (7, 10.0);
     manifest.schedule.windows = windows;
@@ -115,10 +121,12 @@ fn manifest(windows: u64) -> ManifestFile {
         (16, 16, 1, 2, 1);
     model.sequence_length = 16;
     manifest.data.held_out_sequences = 32;
-    (manifest.train.micro_batch, manifest.train.batches) = (16, 1);
+    (manifest.train.micro_batch, manifest.train.batches) = (8, 2);
     let gauntlet = &mut manifest.gauntlet;
     (gauntlet.own_sequences, gauntlet.random_sequences, gauntlet.windows_per_weights) = (16, 16, 5);
     gauntlet.forget_after = 25;
+    gauntlet.proof = proof;
+    gauntlet.audit = (proof == Proof::Audited).then_some(AuditRules { micro_batches: 2, tolerance: 0.1 });
     manifest.outer.decay_windows = windows.max(50);
     manifest.checkpoint.every_windows = 20;
     manifest.succession = Default::default();
@@ -154,7 +162,7 @@ async fn make_blocks(world: Rc<World>) {
     }
 }
 
-fn soak(seed: u64, windows: u64) {
+fn soak(seed: u64, windows: u64, proof: Proof) {
     let shared = Path::new("/dev/shm");
     let folder = if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() }.unwrap();
     let runtime =
@@ -163,7 +171,7 @@ fn soak(seed: u64, windows: u64) {
     let local = LocalSet::new();
     local.block_on(&runtime, async {
         node::simulate(0, seed);
-        let world = World::new(seed, windows, folder.path());
+        let world = World::new(seed, windows, proof, folder.path());
         let begun = std::time::Instant::now();
         let blocks = tokio::task::spawn_local(make_blocks(world.clone()));
         let (orders, told): (Vec<_>, Vec<_>) = (0..ALL).map(|_| watch::channel(Order::Run)).unzip();
@@ -193,7 +201,15 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn a_run_in_all_kinds_of_trouble_loses_nothing() {
+    if let Some(path) = std::env::var_os("TEMPLAR_SOAK_LOG") {
+        telemetry::init(telemetry::LogOutput::File(Path::new(&path))).unwrap();
+    }
     let full = std::env::var_os("TEMPLAR_FULL_TESTS").is_some();
     let windows = number("TEMPLAR_SOAK_WINDOWS").unwrap_or(if full { 20_000 } else { 60 });
-    soak(number("TEMPLAR_SOAK_SEED").unwrap_or(1), windows);
+    soak(number("TEMPLAR_SOAK_SEED").unwrap_or(1), windows, Proof::Counterfactual);
+}
+
+#[test]
+fn declared_work_is_audited_in_all_kinds_of_trouble() {
+    soak(4, 60, Proof::Audited);
 }

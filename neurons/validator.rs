@@ -5,21 +5,16 @@ use crate::{
     context::{self, Followed, NodeArgs, NodeContext, Role},
     retention::{self, Retention},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 use templar::{
     chain::{CommitBook as _, RevealState, WeightsRequest},
     checkpoint::{Desk, Thinning, Writer},
-    gauntlet::Evidence,
     node::{
         self, Backoff, FollowOutcome, NodeError, Payload, Prefetched,
         gather::{self, Gathered},
         judge::Judge,
         persist,
-        window::{DecidingBlocks, OpenWindow, block_hash, weights_are_due},
+        window::{DecidingBlocks, Measured, OpenWindow, block_hash, weights_are_due},
     },
     report::LossPoint,
     round::Null,
@@ -223,12 +218,12 @@ impl Validator {
             );
         }
         let seed = persist(async || block_hash(chain.as_ref(), blocks.evaluation).await).await?;
-        let evidence =
+        let measured =
             persist(async || self.evaluate(window, &gathered, &open, &chosen, &seed).await).await?;
         let due = weights_are_due(&self.ctx.identity.manifest.parsed, self.ctx.start.start_window, window);
         persist(async || {
-            let evidence = evidence.clone();
-            self.state.score(&self.ctx, window, due, |gauntlet| open.score(gauntlet, &chosen, evidence))
+            let measured = measured.clone();
+            self.state.score(&self.ctx, window, due, |gauntlet| open.score(gauntlet, &chosen, measured))
         })
         .await?;
         persist(async || self.state.publish_newest(&self.ctx)).await?;
@@ -356,7 +351,7 @@ impl Validator {
         open: &OpenWindow<'_>,
         chosen: &BTreeSet<AccountId>,
         seed: &[u8; 32],
-    ) -> Result<BTreeMap<AccountId, Evidence>, NodeError> {
+    ) -> Result<Measured, NodeError> {
         let started = Instant::now();
         let order = self.state.gauntlet.evaluation_order(&gathered.hotkeys(), window, seed);
         let (ctx, losses) = (&self.ctx, self.state.losses().points());
@@ -371,10 +366,10 @@ impl Validator {
             publish::progress(ctx, window, losses, uid).await;
             true
         };
-        let evidence = open.measure(&mut self.judge, &ctx.view(), chosen, seed, &order, go_on).await?;
+        let measured = open.measure(&mut self.judge, &ctx.view(), chosen, seed, &order, go_on).await?;
         let seconds = started.elapsed().as_secs_f64();
-        tracing::info!(window, peers = evidence.len(), seconds, phase = "evaluate", "judged");
-        Ok(evidence)
+        tracing::info!(window, peers = measured.evidence.len(), seconds, phase = "evaluate", "judged");
+        Ok(measured)
     }
 
     /// Sets the weights that are due and not on chain yet. What is refused is tried again after each window, until newer ones are due:

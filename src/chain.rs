@@ -16,6 +16,9 @@
 //! ```
 
 mod admin;
+mod arguments;
+pub mod axon;
+mod check;
 mod client;
 mod dry_run;
 mod error;
@@ -24,8 +27,11 @@ pub mod ids;
 pub mod interface;
 mod memory;
 pub mod metagraph;
+pub mod payment;
+mod proxied;
 pub mod registration;
 mod rpc;
+pub mod subnets;
 mod subtensor;
 pub mod timelock;
 mod types;
@@ -39,23 +45,27 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 pub use admin::AdminCall;
+pub use axon::{Announcement, AxonPlan};
+pub use check::Check;
 pub use client::SubtensorClient;
 pub use dry_run::{Interface, Preview};
 pub use error::ChainError;
 pub use ids::RAO_PER_TAO;
 pub use memory::MemoryChain;
 pub use metagraph::{
+    Rows,
     commitment::{MAX_FIELD_BYTES, MAX_FIELDS},
     details::{Axon, MetagraphSource, NeuronDetails, SubnetDetails},
     diff::{Change, MetagraphDiff},
     neuron::{Metagraph, Neuron},
 };
-pub use registration::PowProgress;
+pub use payment::{Exchange, Payment, PaymentPlan, stakes::Stake};
+pub use registration::{PowProgress, RegistrationPlan};
 pub use rpc::endpoint::{Endpoints, NETWORKS, endpoint};
+pub use subnets::{Hyperparameter, HyperparameterValue, SubnetSummary};
 pub use types::{Head, Heads, Hyperparameters, Included};
 pub use weights::{
-    Check, CommitBook, MemoryBook, Plan, RevealState, SaltedCommit, SubmittedWeights, WeightsPath,
-    WeightsRequest,
+    CommitBook, MemoryBook, Plan, RevealState, SaltedCommit, SubmittedWeights, WeightsPath, WeightsRequest,
 };
 pub use weights_history::{
     HistoryPart, HistoryQuery,
@@ -137,7 +147,7 @@ pub trait Chain: std::fmt::Debug + Send + Sync {
     /// checked before anything is signed. A salted commit is in `book` before it is sent.
     ///
     /// # Errors
-    /// [`ChainError::TooSoon`] inside of the rate limit; [`ChainError::Refused`] with the name that the chain would
+    /// [`ChainError::TooSoon`] inside of the rate limit; [`ChainError::WouldRefuse`] with the name that the chain would
     /// give.
     async fn set_weights(
         &self,

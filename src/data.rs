@@ -24,7 +24,7 @@ mod verify;
 
 pub mod numpy;
 
-pub use assignment::{assigned, judged, random};
+pub use assignment::{assigned, audited, judged, random};
 pub use corpus::Corpus;
 pub use digest::{sample_digest, sample_id};
 pub use error::DataError;

@@ -24,6 +24,8 @@
 //!     own_after: vec![3.8, 3.9],
 //!     random_before: vec![4.0, 4.2],
 //!     random_after: vec![3.95, 4.12],
+//!     // How far the audited micro-batches are from what the peer has committed to.
+//!     audits: vec![0.01, 0.02],
 //!     ..Evidence::default()
 //! };
 //! let records = gauntlet.update(
@@ -41,6 +43,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod declared;
 pub mod loss_score;
 pub mod overlap;
 pub mod peer_score;

@@ -4,6 +4,8 @@
 //!
 //! - for each tensor of the [`Layout`], in its order, a byte blob `NAME.positions` and a byte blob `NAME.values`, both as
 //!   [`crate::codec::wire`] says;
+//! - where the run audits declared work, a byte blob `templar.sketches`: of each micro-batch the sketches of its gradient, a tensor
+//!   each, as [`crate::codec::sketch::seal`] writes them;
 //! - in `__metadata__` one entry `templar`: JSON with the [`Header`], the tensors' exponents and the
 //!   hotkey's signature.
 //!
@@ -21,10 +23,12 @@ mod metadata;
 
 pub use decode::decode;
 pub use digest::signing_message;
-pub use encode::encode;
+pub use encode::{encode, encode_with_sketches};
 pub use error::GradientError;
-pub use layout::Layout;
+pub use layout::{Audited, Layout};
 pub use templar_codec::{LayoutError, SparseTensor, TensorLayout};
+
+use templar_codec::sketch::{self, Sums};
 
 use crate::window::{NetUid, Uid, Window};
 use sp_core::crypto::AccountId32;
@@ -77,8 +81,31 @@ pub struct PseudoGradient {
     pub header: Header,
     /// The coefficients, in the layout's order.
     pub tensors: Vec<SparseTensor>,
+    /// The sealed sketches of its micro-batches; empty where the run asks for none.
+    pub sketches: Vec<u8>,
     /// The content digest that the sender signed.
     pub digest: [u8; 32],
+}
+
+impl PseudoGradient {
+    /// The sketches of one of its micro-batches, a tensor each; none where it did not commit to so many.
+    pub fn sketch(&self, micro_batch: usize) -> Option<Vec<Sums>> {
+        let bytes = self.tensors.len() * sketch::SEALED_BYTES;
+        let start = micro_batch.checked_mul(bytes)?;
+        sketch::open(self.sketches.get(start..start.checked_add(bytes)?)?, self.tensors.len())
+    }
+}
+
+/// The seed of the sketches of a window of a run, the same for all peers: the first 8 bytes, little-endian, of
+/// blake3("templar gradient sketch v1" ‖ run ‖ window LE u64).
+pub fn sketch_seed(run: &[u8; 32], window: Window) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"templar gradient sketch v1");
+    hasher.update(run);
+    hasher.update(&window.to_le_bytes());
+    let mut seed = [0; 8];
+    hasher.finalize_xof().fill(&mut seed);
+    u64::from_le_bytes(seed)
 }
 
 /// The positions, in row-major order, of the values that a peer shows of one tensor of its model.

@@ -9,7 +9,7 @@ mod inner;
 mod succession;
 
 pub use data::{AssignmentRule, DataConfig};
-pub use gauntlet::{Bins, GauntletConfig, Proof, RatingUse, Slashing, Tiers};
+pub use gauntlet::{AuditRules, Bins, GauntletConfig, Proof, RatingUse, Slashing, Tiers};
 pub use inner::{InnerConfig, Precision};
 pub use succession::SuccessionConfig;
 
@@ -252,15 +252,18 @@ pub enum ManifestError {
         problem: &'static str,
     },
     /// There is no preset of that name.
-    #[error("no preset is called `{0}`; there are: local, local-sparseloco, templar-1, sparseloco")]
+    #[error(
+        "no preset is called `{0}`; there are: local, local-sparseloco, templar-2, templar-1, sparseloco"
+    )]
     UnknownPreset(String),
 }
 
-/// The presets, by name: runs of the reference's two ages at 1.2B parameters, and a small model for two CPU cores with the training of
-/// each.
-pub const PRESETS: [(&str, &str); 4] = [
+/// The presets, by name: a run of 1.2B parameters under our rules, those of the reference's two ages under theirs, and a small model for
+/// two CPU cores with the training of each.
+pub const PRESETS: [(&str, &str); 5] = [
     ("local", include_str!("manifest/local.toml")),
     ("local-sparseloco", include_str!("manifest/local-sparseloco.toml")),
+    ("templar-2", include_str!("manifest/templar-2.toml")),
     ("templar-1", include_str!("manifest/templar-1.toml")),
     ("sparseloco", include_str!("manifest/sparseloco.toml")),
 ];
@@ -297,7 +300,7 @@ impl ManifestFile {
         }
     }
 
-    /// The rules of a preset's Gauntlet: `local` (ours), `templar-1` (the paper's) or `sparseloco` (the reference's
+    /// The rules of a preset's Gauntlet: `local` and `templar-2` (ours), `templar-1` (the paper's) or `sparseloco` (the reference's
     /// last version).
     pub fn gauntlet(name: &str) -> Result<GauntletConfig, ManifestError> {
         Ok(Self::preset(name)?.parsed.gauntlet)
@@ -321,6 +324,11 @@ impl Manifest {
             blocks_per_window: self.schedule.blocks_per_window,
             put_window: Duration::from_secs_f64(self.schedule.put_window_seconds),
         }
+    }
+
+    /// The micro-batches that a peer may declare in a window; none where declared work is not audited.
+    pub fn declared_batches(&self) -> Option<usize> {
+        self.gauntlet.audit.map(|_| self.train.max_batches.unwrap_or(self.train.batches))
     }
 
     fn check(&self) -> Result<(), ManifestError> {
@@ -380,6 +388,21 @@ impl Manifest {
             (self.gauntlet.random_sequences > 1, "gauntlet.random_sequences", "must be at least 2"),
             (self.gauntlet.windows_per_weights > 0, "gauntlet.windows_per_weights", "must be at least 1"),
             (self.gauntlet.tables_hold(), "gauntlet", "has a table with a value out of bounds"),
+            (
+                self.gauntlet.audits_hold(),
+                "gauntlet.audit",
+                "belongs to the proof `audited`, with at least 2 micro_batches and a tolerance of at most 0.4",
+            ),
+            (
+                self.gauntlet.audit.is_none() || self.train.inner.is_none(),
+                "gauntlet.proof",
+                "cannot be `audited` with train.inner: gradients of inner steps are of models that only the peer has",
+            ),
+            (
+                self.gauntlet.audit.is_none() || self.gauntlet.random_sequences >= 2 * self.train.micro_batch,
+                "gauntlet.random_sequences",
+                "must be two micro-batches or more with the proof `audited`, which measures distances by them",
+            ),
             (self.checkpoint.every_windows > 0, "checkpoint.every_windows", "must be at least 1"),
             (
                 // What is larger goes up in parts, and has no tag that says what arrived.

@@ -35,7 +35,7 @@ pub use directory::{BucketCache, Directory, Leader};
 pub use error::NodeError;
 pub use follow::{
     Applied, FollowOutcome, Following, count_accepted, fetch_manifest, fetch_round, fetch_start, follow,
-    follow_with, reconsider,
+    follow_with, recall, reconsider,
 };
 pub use mirrors::Mirrors;
 pub use prefetch::{Payload, Prefetch, Prefetched, likely};

@@ -150,6 +150,7 @@ impl Report {
             _ => "no round was completed".to_owned(),
         };
         Chart {
+            marks: Vec::new(),
             title: "Loss on held-out text".into(),
             subtitle,
             x_label: "window".into(),
@@ -177,6 +178,7 @@ impl Report {
                 .collect()
         };
         let chart = |title: &str, subtitle: &str, y_label: &str, series| Chart {
+            marks: Vec::new(),
             title: title.into(),
             subtitle: subtitle.into(),
             x_label: "window".into(),

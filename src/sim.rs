@@ -35,7 +35,8 @@ mod threads;
 
 pub use kinds::{Class, Kind};
 pub use outcome::{
-    History, KindOutcome, LOSS_RATIO, Outcome, PARTIAL_SLACK, RANK_CORRELATION, WORTHLESS_PAY, spearman,
+    DILUTED_SLACK, History, KindOutcome, LOSS_RATIO, Outcome, PARTIAL_SLACK, RANK_CORRELATION, WORTHLESS_PAY,
+    spearman,
 };
 pub use report::{HEADING, SimReport, SimReportError};
 pub use run::run;

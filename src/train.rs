@@ -1,6 +1,7 @@
 //! What a miner does in one window: gradients, averaged over micro-batches, or the steps of an [`inner`] loop.
 
 pub mod inner;
+pub mod sketches;
 
 use crate::{
     manifest::Precision,
@@ -88,9 +89,14 @@ pub fn local_step_while(
     micro_batch: usize,
     go_on: impl FnMut() -> bool,
 ) -> Result<LocalStep, TrainError> {
-    let (gradients, sequence_losses) = accumulate_while(model, tokens, micro_batch, Precision::F32, go_on)?;
-    let loss = sequence_losses.iter().map(|l| f64::from(*l)).sum::<f64>() / sequence_losses.len() as f64;
+    let (gradients, sequence_losses) =
+        accumulate_while(model, tokens, micro_batch, Precision::F32, go_on, |_, _| {})?;
+    let loss = mean_of(&sequence_losses);
     Ok(LocalStep { gradients, loss, sequence_losses })
+}
+
+fn mean_of(losses: &[f32]) -> f64 {
+    losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / losses.len() as f64
 }
 
 /// Gradients of the mean loss, summed in float32 over micro-batches, and the loss of each sequence.
@@ -100,16 +106,18 @@ fn accumulate(
     micro_batch: usize,
     precision: Precision,
 ) -> Result<(Vec<Tensor>, Vec<f32>), TrainError> {
-    accumulate_while(model, tokens, micro_batch, precision, || true)
+    accumulate_while(model, tokens, micro_batch, precision, || true, |_, _| {})
 }
 
-/// [`accumulate`], for as long as `go_on` says so before each micro-batch but the first.
+/// [`accumulate`], for as long as `go_on` says so before each micro-batch but the first. `each` sees the model after each, with the
+/// gradients so far, and how many sequences the micro-batch had.
 fn accumulate_while(
     model: &mut Llama,
     tokens: &Tensor,
     micro_batch: usize,
     precision: Precision,
     mut go_on: impl FnMut() -> bool,
+    mut each: impl FnMut(&Llama, usize),
 ) -> Result<(Vec<Tensor>, Vec<f32>), TrainError> {
     let total = tokens.size().first().copied().unwrap_or(0);
     if total == 0 {
@@ -124,7 +132,9 @@ fn accumulate_while(
         }
         let losses = model.losses_in(&part, precision);
         (losses.sum(tch::Kind::Float) / total as f64).backward();
-        sequence_losses.extend(floats(&losses));
+        let losses = floats(&losses);
+        each(model, losses.len());
+        sequence_losses.extend(losses);
     }
     let mut gradients: Vec<Tensor> = weights().map(|t| t.grad().copy()).collect();
     weights().for_each(|mut t| t.zero_grad());

@@ -45,6 +45,7 @@ fn main() -> Result<(), Failure> {
                     random_before: losses(0.0),
                     random_after: losses(0.02),
                     random_comparator: losses(0.015),
+                    audits: Vec::new(),
                 }),
                 aggregated: true,
             })

@@ -172,11 +172,20 @@ fn verdict(report: &AuditReport) -> Result<(), Failure> {
             "repeat it on the validator's kind of device, or with --tolerance 1e-4, before you call it a lie",
         ));
     }
-    if report.count(Outcome::Same) == 0 {
-        let why = report.windows.iter().flat_map(|window| &window.notes).next();
-        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-        return Err(Failure::new(Exit::Data, format!("none of the windows could be checked{why}"))
-            .hint("peers keep their objects for 100 windows; audit newer ones"));
+    // What was not checked has not passed: a peer that deletes its object, or a validator that is its friend, has no say in that.
+    let unchecked = report.count(Outcome::NotChecked);
+    let all = unchecked + report.count(Outcome::Same);
+    if unchecked > 0 || all == 0 {
+        let why = report.windows.iter().find(|window| window.outcome == Outcome::NotChecked);
+        let why =
+            why.and_then(|window| Some(format!(": window {}, {}", window.window, window.notes.last()?)));
+        let which = if unchecked == all { "none".to_owned() } else { format!("{unchecked} of {all}") };
+        let verb = if unchecked == all { "could be checked" } else { "could not be checked" };
+        return Err(Failure::new(
+            Exit::Data,
+            format!("{which} of the windows {verb}{}", why.unwrap_or_default()),
+        )
+        .hint("what was checked is as the validator says; peers keep their objects for 100 windows, audit newer ones"));
     }
     Ok(())
 }

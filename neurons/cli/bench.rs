@@ -29,7 +29,7 @@ pub struct Args {
     /// What is measured
     #[arg(value_enum)]
     bench: Bench,
-    /// Whose model and settings: local, local-sparseloco, templar-1 or sparseloco
+    /// Whose model and settings: local, local-sparseloco, templar-2, templar-1 or sparseloco
     #[arg(long, value_name = "NAME", default_value = "local")]
     preset: String,
     /// Of hash and train: a model of about so many parameters instead of the preset's, with fewer or more layers, then

@@ -1,6 +1,6 @@
 //! `templar chain`: whether this program and a chain understand each other.
 
-use templar::chain::interface::{Item, Verdict};
+use templar::chain::interface::{Ability, Item, Verdict};
 
 use crate::cli::{
     Exit, Failure, NetworkArgs,
@@ -46,6 +46,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
             .filter(|item| args.all || item.verdict != Verdict::Same)
             .map(line)
             .collect();
+        let lines = lines + &able(&interface.abilities);
         let same = interface.items.iter().filter(|item| item.verdict == Verdict::Same).count();
         print(&format!(
             "{lines}{same} of {} items are as this program knows them (specification {}, block {})\n",
@@ -62,6 +63,20 @@ pub async fn run(args: Args) -> Result<(), Failure> {
                 .hint("calls that have changed are not signed; update templar"))
         }
     }
+}
+
+/// What can be read and what can be signed, and why the rest cannot.
+fn able(abilities: &[Ability]) -> String {
+    let all = |signed: bool| {
+        let names = abilities.iter().filter(|one| one.possible && one.signed == signed);
+        let names: Vec<&str> = names.map(|one| one.name.trim_start_matches("SubtensorModule.")).collect();
+        if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+    };
+    let verb = |one: &Ability| if one.signed { "signed" } else { "read" };
+    let cannot = abilities.iter().filter(|one| !one.possible);
+    let cannot: String =
+        cannot.map(|one| format!("cannot be {}: {} ({})\n", verb(one), one.name, one.why)).collect();
+    format!("can be read: {}\ncan be signed: {}\n{cannot}", all(false), all(true))
 }
 
 fn line(item: &Item) -> String {

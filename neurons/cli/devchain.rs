@@ -23,6 +23,9 @@ pub struct Args {
     /// Replace the newest block by another every so many blocks, before it is final; 0 never does.
     #[arg(long, value_name = "BLOCKS", default_value_t = 0)]
     reorg_every: u32,
+    /// Answer for the states of so many of the newest blocks alone, as a node that prunes; 0 keeps all.
+    #[arg(long, value_name = "BLOCKS", default_value_t = 0)]
+    keep_states: u32,
     /// Keep the blocks in this folder; without it they are gone at the end.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -52,6 +55,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         block_time: args.block_time,
         finality_lag: args.finality_lag,
         reorg_every: args.reorg_every,
+        keep_states: args.keep_states,
         dir: args.dir,
         spec: args.spec,
         beacon: beacon(),

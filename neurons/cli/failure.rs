@@ -38,13 +38,13 @@ pub enum Exit {
     Wallet = 3,
     /// An endpoint cannot be reached or does not speak the protocol.
     Network = 4,
-    /// The chain refused what was asked.
+    /// The chain refused what was asked, or would.
     Chain = 5,
     /// A bucket cannot be read or written.
     Storage = 6,
     /// A manifest, a corpus or a checkpoint is not what it should be.
     Data = 7,
-    /// An audit found something that is not as the validator says.
+    /// An audit found something that is not as the validator says, or a simulation that the rules fall short of what they are for.
     Differs = 8,
     /// Another process uses the folder.
     InUse = 9,
@@ -70,10 +70,10 @@ Exit codes:
     2  wrong usage
     3  wallet or key
     4  endpoint
-    5  refused by the chain
+    5  refused by the chain, or would be
     6  storage
     7  manifest, data, log or checkpoint
-    8  an audit found a difference
+    8  an audit found a difference, or a simulation that the rules fall short
     9  another process uses the folder
    10  sent, and not certain whether it gets into the chain
   130  interrupted";
@@ -217,7 +217,7 @@ impl Reported for DeviceError {
 impl Reported for ManifestError {
     fn to_failure(&self) -> Failure {
         Failure::from_error(Exit::Data, self).hint(
-            "start from a preset: `--run local`, `--run templar-1` or `--run sparseloco`; docs/protocol.md explains each field",
+            "start from a preset: `--run local`, `--run templar-2` or `--run sparseloco`; docs/protocol.md explains each field",
         )
     }
 }

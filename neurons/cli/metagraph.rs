@@ -2,9 +2,11 @@
 
 mod columns;
 
-use columns::{Column, View};
+use std::collections::BTreeMap;
+
+use columns::{Column, Extra, View};
 use templar::{
-    chain::{Change, Metagraph, MetagraphDiff},
+    chain::{Chain as _, ChainError, Change, Metagraph, MetagraphDiff, Rows, SubtensorClient},
     window::{Block, NetUid},
 };
 
@@ -28,7 +30,7 @@ pub struct Args {
     /// The mechanism whose incentives and updates are shown
     #[arg(long, value_name = "N", default_value_t = 0)]
     mechanism: u8,
-    /// Only these columns, with commas between, or `all`; an unknown one is answered with a list
+    /// Only these columns, with commas between, or `all` but weights and bonds; an unknown one is answered with a list
     #[arg(long, value_name = "A,B,C")]
     columns: Option<String>,
     /// Print one JSON document
@@ -58,44 +60,74 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         let diff = MetagraphDiff::between(earlier, later);
         return if args.json { print_json(&diff) } else { print(&changes(&diff)) };
     }
+    let extra = extra(&chain, &args, &metagraph, chosen.as_deref()).await?;
     if args.json {
-        return print_json(&json(&metagraph, chosen.as_deref()));
+        return print_json(&json(&metagraph, &extra, chosen.as_deref()));
     }
     if args.csv {
-        return print(&csv(&metagraph, &chosen.unwrap_or_else(columns::all)));
+        return print(&csv(&metagraph, &extra, &chosen.unwrap_or_else(columns::all)));
     }
-    print(&text(&metagraph, &chosen.unwrap_or_else(columns::usual)))
+    print(&text(&metagraph, &extra, &chosen.unwrap_or_else(columns::usual)))
+}
+
+/// What the chosen columns show besides the metagraph, as it stood at the same block.
+async fn extra(
+    chain: &SubtensorClient,
+    args: &Args,
+    metagraph: &Metagraph,
+    columns: Option<&[&Column]>,
+) -> Result<Extra, Failure> {
+    let at = Some(metagraph.block);
+    let asks = |name: &str| columns.is_some_and(|columns| columns.iter().any(|column| column.name == name));
+    let rows = async |wanted, what| match wanted {
+        true => chain.rows(args.netuid, args.mechanism, what, at).await,
+        false => Ok(Vec::new()),
+    };
+    // Who commits what is not always there to be read, as in a runtime that keeps it in another form.
+    let (commitments, weights, bonds) = futures::join!(
+        chain.commitments(args.netuid, at),
+        rows(asks("weights"), Rows::Weights),
+        rows(asks("bonds"), Rows::Bonds)
+    );
+    let commitments = match commitments {
+        Err(ChainError::Missing { .. } | ChainError::Decode { .. }) => BTreeMap::new(),
+        commitments => commitments?,
+    };
+    Ok(Extra { commitments, weights: weights?, bonds: bonds? })
 }
 
 /// The metagraph as `--json` prints it: its own fields, and the leader's UID; of the neurons only the columns
 /// that were asked for, if any were.
-fn json(metagraph: &Metagraph, columns: Option<&[&Column]>) -> serde_json::Value {
+fn json(metagraph: &Metagraph, extra: &Extra, columns: Option<&[&Column]>) -> serde_json::Value {
     let mut value = serde_json::json!(metagraph);
-    value["leader"] = serde_json::json!(metagraph.leader().map(|leader| leader.uid));
+    value["leader"] = serde_json::json!(columns::leader(metagraph, extra));
+    for (i, view) in View::all(metagraph, extra).enumerate() {
+        value["neurons"][i]["role"] = serde_json::json!(view.role());
+    }
     if let Some(columns) = columns {
         let row = |view: View<'_>| -> serde_json::Map<String, serde_json::Value> {
             columns.iter().map(|column| (column.name.to_owned(), (column.cell)(&view).json())).collect()
         };
-        value["neurons"] = View::all(metagraph).map(row).collect();
+        value["neurons"] = View::all(metagraph, extra).map(row).collect();
     }
     value
 }
 
 /// The metagraph as CSV: names of columns, then one line for each neuron.
-fn csv(metagraph: &Metagraph, columns: &[&Column]) -> String {
+fn csv(metagraph: &Metagraph, extra: &Extra, columns: &[&Column]) -> String {
     let line = |cells: Vec<String>| cells.join(",") + "\n";
     let mut text = line(columns.iter().map(|column| column.name.to_owned()).collect());
-    for view in View::all(metagraph) {
+    for view in View::all(metagraph, extra) {
         text += &line(columns.iter().map(|column| (column.cell)(&view).csv()).collect());
     }
     text
 }
 
-/// The metagraph as a table. The leader is marked, a validator by its permit.
-fn text(metagraph: &Metagraph, columns: &[&Column]) -> String {
+/// The metagraph as a table.
+fn text(metagraph: &Metagraph, extra: &Extra, columns: &[&Column]) -> String {
     let heading: Vec<&str> = columns.iter().map(|column| column.heading).collect();
     let left: Vec<&str> = columns.iter().filter(|column| column.left).map(|column| column.heading).collect();
-    let rows: Vec<Vec<String>> = View::all(metagraph)
+    let rows: Vec<Vec<String>> = View::all(metagraph, extra)
         .map(|view| columns.iter().map(|column| (column.cell)(&view).text()).collect())
         .collect();
     let neurons = match rows.len() {

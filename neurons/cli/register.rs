@@ -3,14 +3,15 @@
 use indicatif::ProgressBar;
 use std::sync::atomic::Ordering;
 use templar::{
-    chain::{Chain, ChainError, PowProgress, Preview, SubtensorClient},
-    wallet::{PasswordSources, Wallet},
+    chain::{ChainError, PowProgress, RegistrationPlan, SubtensorClient},
+    wallet::{AccountId, Wallet},
     window::{NetUid, Uid},
 };
 
 use crate::cli::{
-    Exit, Failure, NetworkArgs, WalletArgs,
+    Amount, ConsentArgs, Failure, NetworkArgs, WalletArgs,
     output::{print, print_json, tao},
+    preview,
 };
 
 /// What to register where. The coldkey pays.
@@ -21,16 +22,18 @@ pub struct Args {
     netuid: NetUid,
     /// The most that it may cost, in TAO; whatever it costs unless given
     #[arg(long, value_name = "TAO")]
-    max_cost: Option<f64>,
+    max_cost: Option<Amount>,
     /// Register by proof of work, with all cores, rather than pay; only some runtimes and subnets take that
     #[arg(long, conflicts_with = "max_cost")]
     pow: bool,
-    /// Show what would be signed, the price and the fee, and sign nothing
+    /// Show what would be signed, the price and the fee, and sign nothing; exit code 5 if the chain would refuse it
     #[arg(long)]
     dry_run: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    consent: ConsentArgs,
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
@@ -62,7 +65,7 @@ pub async fn faucet(args: FaucetArgs) -> Result<(), Failure> {
         if args.json {
             return print_json(&serde_json::json!({ "expected_tries": tries, "preview": preview }));
         }
-        return print(&format!("{}{}", work(tries), previewed(&preview)));
+        return print(&format!("{}{}", work(tries), preview::text(&preview)));
     }
     let coldkey = wallet.coldkey_with(&args.wallet.passwords.sources())?;
     let chain = args.network.connect().await?;
@@ -119,38 +122,25 @@ fn work(tries: u64) -> String {
     format!("the proof of work takes {tries} tries on average; here it is left as zeros\n")
 }
 
-/// A transaction that was not signed, as a person reads it.
-pub fn previewed(preview: &Preview) -> String {
-    format!(
-        "{}\n  arguments  {}\n  bytes      {}\n  signer     {}\n  fee        {}\n  runtime    specification {} at block {}\nnothing was signed\n",
-        preview.call,
-        preview.arguments,
-        preview.bytes,
-        preview.signer,
-        crate::cli::weights::set::fee(preview.fee),
-        preview.spec_version,
-        preview.block
-    )
-}
-
 /// Registers the wallet's hotkey, unless it is registered already.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let limit = match args.max_cost {
-        None => None,
-        Some(tao) if tao.is_finite() && tao >= 0.0 => Some((tao * 1e9) as u64),
-        Some(_) => {
-            return Err(Failure::new(Exit::Usage, "--max-cost is not an amount")
-                .hint("give an amount of TAO, 0 or more"));
-        }
-    };
     let wallet = args.wallet.open()?;
-    let hotkey = wallet.hotkey_account()?;
+    let (hotkey, coldkey) = (wallet.hotkey_account()?, wallet.coldkey_account()?);
     let chain = args.network.connect().await?;
+    let limit = args.max_cost.map(|amount| amount.0);
+    let plan = chain.plan_registration(args.netuid, &hotkey, &coldkey, limit, args.pow).await?;
     if args.dry_run {
-        return dry_run(&chain, &args, &wallet, limit).await;
+        if args.json {
+            print_json(&plan)?;
+        } else {
+            print(&shown(&plan))?;
+        }
+        return Ok(plan.refuse()?);
     }
-    let passwords = args.wallet.passwords.sources();
-    let (uid, new) = register(&chain, &args, &wallet, &passwords, limit).await?;
+    let (uid, new) = match plan.registered_as {
+        Some(uid) => (uid, false),
+        None => register(&chain, &args, &wallet, &hotkey, &plan).await?,
+    };
     if args.json {
         return print_json(&serde_json::json!({
             "netuid": args.netuid, "uid": uid, "hotkey": hotkey, "registered_now": new,
@@ -160,42 +150,16 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     print(&format!("{hotkey} {how} UID {uid} of subnet {}\n", args.netuid))
 }
 
-async fn dry_run(
-    chain: &SubtensorClient,
-    args: &Args,
-    wallet: &Wallet,
-    limit: Option<u64>,
-) -> Result<(), Failure> {
-    let settings = chain.hyperparameters(args.netuid).await?;
-    let hotkey = wallet.hotkey_account()?;
-    let coldkey = wallet.coldkey_account()?;
-    let known = chain.uid(args.netuid, &hotkey).await?;
-    let balance = chain.balance(&coldkey).await?;
-    let (tries, preview) = if args.pow {
-        let worked = chain.preview_register_by_work(args.netuid, &hotkey, &coldkey).await;
-        worked.map(|(tries, preview)| (Some(tries), preview))
-    } else {
-        chain.preview_register(args.netuid, &hotkey, limit, &coldkey).await.map(|preview| (None, preview))
-    }?;
-    if args.json {
-        return print_json(&serde_json::json!({
-            "price_rao": settings.burn, "limit_rao": limit, "balance_rao": balance, "registered_as": known,
-            "registration_allowed": settings.registration_allowed, "expected_tries": tries, "preview": preview,
-        }));
-    }
-    let already =
-        known.map_or(String::new(), |uid| format!("  NO   it is registered already, as UID {uid}\n"));
-    let open =
-        if settings.registration_allowed { "yes  the subnet takes" } else { "NO   the subnet takes no" };
-    let (costs, enough) = match tries {
-        Some(tries) => (work(tries), String::new()),
-        None => {
-            let enough = if balance >= settings.burn { "yes" } else { "NO " };
-            let costs = format!("registering costs {} TAO now\n", tao(settings.burn));
-            (costs, format!("  {enough}  the coldkey has {} TAO\n", tao(balance)))
-        }
+/// The plan as a person reads it.
+fn shown(plan: &RegistrationPlan) -> String {
+    let costs = match plan.expected_tries {
+        Some(tries) => work(tries),
+        None => format!("registering costs {} TAO now\n", tao(plan.price)),
     };
-    print(&format!("{costs}  {open} registrations\n{already}{enough}{}", previewed(&preview)))
+    let already = plan.registered_as.map_or(String::new(), |uid| {
+        format!("  it is registered already, as UID {uid}: there is nothing to do\n")
+    });
+    format!("{costs}{already}{}{}", preview::checks(&plan.checks), preview::text(&plan.preview))
 }
 
 /// The UID, and whether it is a new one.
@@ -203,40 +167,42 @@ async fn register(
     chain: &SubtensorClient,
     args: &Args,
     wallet: &Wallet,
-    passwords: &PasswordSources,
-    limit: Option<u64>,
+    hotkey: &AccountId,
+    plan: &RegistrationPlan,
 ) -> Result<(Uid, bool), Failure> {
     let netuid = args.netuid;
-    let settings = chain.hyperparameters(netuid).await?;
-    let hotkey = wallet.hotkey_account()?;
-    if let Some(uid) = chain.uid(netuid, &hotkey).await? {
-        return Ok((uid, false));
+    // Before anything is asked.
+    plan.refuse()?;
+    if !args.pow {
+        let (price, fee, balance) = (Amount(plan.price), Amount(plan.preview.fee), Amount(plan.balance));
+        let what = format!(
+            "registering {hotkey} on subnet {netuid} costs {price} TAO and a fee of {fee}; the coldkey has {balance}"
+        );
+        args.consent.ask(&what, Some(("--max-cost TAO", args.max_cost.is_some())))?;
     }
-    // Before a password is asked for.
-    if let Some(limit) = limit.filter(|limit| settings.burn > *limit) {
-        return Err(ChainError::PriceAboveLimit { price: settings.burn, limit }.into());
-    }
-    let coldkey = wallet.coldkey_with(passwords)?;
+    let coldkey = wallet.coldkey_with(&args.wallet.passwords.sources())?;
     let registered = if args.pow {
         eprintln!("searching for a proof of work to register on subnet {netuid} with");
         let search = PowProgress::default();
         let bar = Progress::show(&search);
-        let registered = chain.register_by_work(netuid, &hotkey, &coldkey, &search).await;
+        let registered = chain.register_by_work(netuid, hotkey, &coldkey, &search).await;
         bar.end();
         registered
     } else {
-        eprintln!("registering on subnet {netuid} for {} TAO", tao(settings.burn));
-        match limit {
-            Some(limit) => chain.register_within(netuid, &hotkey, limit, &coldkey).await,
-            None => chain.register(netuid, &hotkey, &coldkey).await,
+        // What was agreed to: with --yes alone whatever it costs when it comes in.
+        let agreed = plan.limit.or((!args.consent.yes).then_some(plan.price));
+        match agreed {
+            Some(limit) => chain.register_within(netuid, hotkey, limit, &coldkey).await,
+            None => chain.register(netuid, hotkey, &coldkey).await,
         }
     };
     match registered {
         Ok(uid) => Ok((uid, true)),
         // Another run of this command was faster.
         Err(ChainError::Refused { name, .. }) if name == "HotKeyAlreadyRegisteredInSubNet" => {
-            let uid = chain.uid(netuid, &hotkey).await?;
-            uid.map(|uid| (uid, false)).ok_or_else(|| ChainError::NotRegistered { hotkey, netuid }.into())
+            let uid = chain.uid(netuid, hotkey).await?;
+            let gone = || ChainError::NotRegistered { hotkey: hotkey.clone(), netuid };
+            uid.map(|uid| (uid, false)).ok_or_else(|| gone().into())
         }
         Err(e) => Err(e.into()),
     }

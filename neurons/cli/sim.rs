@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 use templar::{
-    data::{self, Corpus},
+    data::Corpus,
     sim::{self, Defence, History, Scenario, SimReport, text::Text},
 };
 
@@ -27,7 +27,7 @@ pub struct Args {
     /// Take a defence away, to see what it is good for; may be given more than once
     #[arg(long, value_name = "DEFENCE", value_parser = defence)]
     without: Vec<Defence>,
-    /// Text files or folders to learn from; sources of this program's dependencies unless given
+    /// Text files or folders to learn from; text that the seed makes unless given
     #[arg(long, value_name = "PATH")]
     text: Vec<PathBuf>,
     /// Leave out the run without attackers, to which the loss is compared
@@ -72,7 +72,7 @@ fn simulate(args: &Args) -> Result<(), Failure> {
             format!("{} windows leave none to count after the first {}", scenario.windows, scenario.settle);
         return Err(Failure::new(Exit::Usage, message).hint("give more with --windows"));
     }
-    let (text, hash) = read_text(args, &scenario)?;
+    let (text, hash) = the_text(args, &scenario)?;
     let started = Instant::now();
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let clean = scenario.clean();
@@ -93,18 +93,29 @@ fn simulate(args: &Args) -> Result<(), Failure> {
         })?;
     }
     if args.json {
-        output::print_json(&report)
+        output::print_json(&report)?;
     } else {
-        output::print(&describe(&report, args.out.as_deref()))
+        output::print(&describe(&report, args.out.as_deref()))?;
     }
+    let Some(first) = report.shortfalls.first() else { return Ok(()) };
+    let more = match report.shortfalls.len() - 1 {
+        0 => String::new(),
+        more => format!(", and in {more} more"),
+    };
+    Err(Failure::new(Exit::Differs, format!("the rules fall short in this scenario: {first}{more}"))
+        .hint("`shortfalls` of the report has them all; docs/gauntlet.md says what each defence is good for"))
 }
 
-/// The text, and its hash in hex.
-fn read_text(args: &Args, scenario: &Scenario) -> Result<(Text, String), Failure> {
-    let sources = if args.text.is_empty() { data::default_sources()? } else { args.text.clone() };
+/// The text, and its hash in hex: made from the scenario's seed, or read.
+fn the_text(args: &Args, scenario: &Scenario) -> Result<(Text, String), Failure> {
+    if args.text.is_empty() {
+        let bytes = sim::text::made(scenario.seed, scenario.text_bytes);
+        let text = Text::new(&bytes, scenario.sequence_length).ok_or(sim::ScenarioError::Text)?;
+        return Ok((text, blake3::hash(&bytes).to_hex().to_string()));
+    }
     let folder = tempfile::tempdir()
         .map_err(|e| Failure::new(Exit::Unexpected, format!("cannot make a temporary folder: {e}")))?;
-    Corpus::prepare(&sources, folder.path(), scenario.text_bytes)?;
+    Corpus::prepare(&args.text, folder.path(), scenario.text_bytes)?;
     let corpus = Corpus::open(folder.path())?;
     let text = Text::new(&corpus.token_bytes()?, scenario.sequence_length).ok_or(sim::ScenarioError::Text)?;
     Ok((text, corpus.hash().to_owned()))

@@ -11,6 +11,7 @@ use templar::wallet::{AccountId, DEFAULT_NAME, Wallet, WalletEntry, WalletError,
 
 use crate::cli::{
     Failure,
+    config::Settings,
     output::{print, print_json, table},
 };
 
@@ -20,13 +21,7 @@ pub struct Args {
     #[command(subcommand)]
     verb: Verb,
     /// The folder that holds the wallets; ~/.bittensor/wallets unless given
-    #[arg(
-        long = "wallet.path",
-        alias = "wallet-path",
-        env = "BT_WALLET_PATH",
-        value_name = "DIR",
-        global = true
-    )]
+    #[arg(long = "wallet.path", alias = "wallet-path", value_name = "DIR", global = true)]
     path: Option<PathBuf>,
     /// Print one JSON document
     #[arg(long, global = true)]
@@ -39,6 +34,8 @@ enum Verb {
     New(create::New),
     /// Make a key again from its phrase or seed, which is asked for or read from stdin. Nothing is ever replaced
     Regen(create::Regen),
+    /// Write a coldkey's address alone, for a machine that never sees the coldkey
+    RegenColdkeypub(create::RegenPub),
     /// List all wallets and their hotkeys
     List,
     /// Show the addresses of one wallet
@@ -57,10 +54,11 @@ enum Verb {
 
 /// Makes, shows and uses wallets.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let options = WalletOptions { path: args.path, ..WalletOptions::from_env() };
+    let options = Settings::load()?.wallet(WalletOptions { path: args.path, ..WalletOptions::default() });
     match args.verb {
         Verb::New(new) => create::new(&new, &options, args.json),
         Verb::Regen(regen) => create::regen(&regen, &options, args.json),
+        Verb::RegenColdkeypub(regen) => create::regen_coldkeypub(&regen, &options, args.json),
         Verb::List => list(&options, args.json),
         Verb::Show { wallet } => show(&wallet, &options, args.json),
         Verb::Sign(sign) => sign::sign(&sign, &options, args.json),

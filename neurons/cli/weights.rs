@@ -8,8 +8,9 @@ use std::{io::IsTerminal as _, path::PathBuf};
 use futures::TryStreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use templar::{
-    chain::{Chain, HistoryPart, HistoryQuery, SubtensorClient, WeightAction, WeightEvent},
+    chain::{Chain, ChainError, HistoryPart, HistoryQuery, SubtensorClient, WeightAction, WeightEvent},
     report::weights,
+    wallet::AccountId,
     window::{Block, NetUid, Uid},
 };
 
@@ -46,6 +47,9 @@ struct History {
     /// Only what the validator with this UID did
     #[arg(long, value_name = "UID")]
     validator: Option<Uid>,
+    /// Only what this hotkey did, under whatever UID
+    #[arg(long, value_name = "ADDRESS", value_parser = crate::cli::pay::address)]
+    hotkey: Option<AccountId>,
     /// The first block; 7200 blocks (a day of the main network) before the last unless given
     #[arg(long, value_name = "BLOCK")]
     from: Option<Block>,
@@ -89,16 +93,16 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let query = HistoryQuery { validator: args.validator, ..HistoryQuery::new(args.netuid, start, to) };
     let events = match (&args.out, format) {
         (Some(path), Some(format)) => {
-            let scope = record::Scope::new(&chain, &query);
+            let scope = record::Scope::new(&chain, &query, args.hotkey.as_ref());
             let mut file = record::Record::open(path, format, scope, args.from, args.resume)?;
             let query = HistoryQuery { from: file.next(), ..query };
-            search(&chain, query, |part| file.add(&part)).await?;
+            search(&chain, query, |part| file.add(&args.only(part))).await?;
             file.finish(args.plot.is_some())?
         }
         _ => {
             let mut events = Vec::new();
             search(&chain, query, |part| {
-                events.extend(part.events);
+                events.extend(args.only(part).events);
                 Ok(())
             })
             .await?;
@@ -123,13 +127,43 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     print(&text(&events))
 }
 
+impl History {
+    /// What of a part was asked for.
+    fn only(&self, mut part: HistoryPart) -> HistoryPart {
+        part.events.retain(|event| self.hotkey.as_ref().is_none_or(|hotkey| event.hotkey == *hotkey));
+        part
+    }
+}
+
 /// The newest block, after a look at whether there is anything to read.
 async fn check(chain: &SubtensorClient, args: &History) -> Result<Block, Failure> {
     // A subnet that is not there has no history either, and a wrong number should be told from a quiet one.
     chain.hyperparameters(args.netuid).await?;
     let newest = chain.head().await?.number;
+    if let Some(uid) = args.validator {
+        // A UID may have been taken away since.
+        let (first, last) = (args.from.unwrap_or(newest).min(newest), args.to.unwrap_or(newest).min(newest));
+        let mut most = 0;
+        for block in [last, first] {
+            most = match chain.subnet_size(args.netuid, Some(block)).await {
+                // It is younger than that.
+                Err(ChainError::NoSuchSubnet { .. }) => most,
+                size => most.max(size?),
+            };
+            if uid < most {
+                break;
+            }
+        }
+        if uid >= most {
+            return Err(Failure::new(
+                Exit::Chain,
+                format!("subnet {} has no UID {uid}: there are {most}", args.netuid),
+            )
+            .hint("`templar metagraph` lists them; `--hotkey ADDRESS` finds a hotkey under any UID"));
+        }
+    }
     match args.from {
-        Some(from) if from > newest => Err(templar::chain::ChainError::NoSuchBlock { block: from }.into()),
+        Some(from) if from > newest => Err(ChainError::NoSuchBlock { block: from }.into()),
         _ => Ok(newest),
     }
 }

@@ -9,12 +9,13 @@ use std::{
 };
 use tch::Tensor;
 use templar::{
+    codec::sketch,
     compress::ErrorFeedback,
     gradient::{Layout, SparseTensor},
     manifest::TrainConfig,
     model::{Llama, ModelError},
     node::NodeError,
-    train::{self, TrainError, inner::InnerOptimizer},
+    train::{self, TrainError, inner::InnerOptimizer, sketches::sketched_step_while},
     window::Window,
 };
 
@@ -67,6 +68,8 @@ pub struct Learned {
     pub loss: f64,
     /// Sequences that were trained on: the first so many.
     pub sequences: usize,
+    /// The sealed sketches of the gradients of the micro-batches; empty where the run asks for none.
+    pub sketches: Vec<u8>,
 }
 
 impl Learner {
@@ -96,7 +99,8 @@ impl Learner {
     }
 
     /// Trains on tokens (`[sequences, length + 1]`) for as long as `go_on` says so: before each micro-batch, or before each step of an inner
-    /// loop, but the first. The model is as it was afterwards. `round` is the run's, counted from 0.
+    /// loop, but the first. The model is as it was afterwards. `round` is the run's, counted from 0; `sketch_seed` is given where the run
+    /// asks for sketches.
     ///
     /// # Errors
     /// No sequences, and losses that are not finite.
@@ -105,19 +109,26 @@ impl Learner {
         model: &mut Llama,
         tokens: &Tensor,
         round: u64,
+        sketch_seed: Option<u64>,
         go_on: impl FnMut() -> bool,
     ) -> Result<Learned, TrainError> {
         let micro_batch = self.train.micro_batch;
         let Some(inner) = &mut self.inner else {
-            let step = train::local_step_while(model, tokens, micro_batch, go_on)?;
+            let (step, sketches) = match sketch_seed {
+                Some(seed) => {
+                    let (step, all) = sketched_step_while(model, tokens, micro_batch, seed, go_on)?;
+                    (step, all.iter().flat_map(|one| sketch::seal(one)).collect())
+                }
+                None => (train::local_step_while(model, tokens, micro_batch, go_on)?, Vec::new()),
+            };
             let sequences = step.sequence_losses.len();
-            return Ok(Learned { update: step.gradients, loss: step.loss, sequences });
+            return Ok(Learned { update: step.gradients, loss: step.loss, sequences, sketches });
         };
         let batch = micro_batch * self.train.batches;
         let steps = tokens.split(batch as i64, 0);
         let done = inner.here()?.run_while(model, &steps, micro_batch, round, go_on)?;
         let sequences = steps.iter().take(done.losses.len()).map(|step| step.size()[0] as usize).sum();
-        Ok(Learned { loss: done.loss(), update: done.deltas, sequences })
+        Ok(Learned { loss: done.loss(), update: done.deltas, sequences, sketches: Vec::new() })
     }
 
     /// Takes out what is to be sent in a window. It is in flight then, and [`Self::settle`] has to hear what became of it; what was in
@@ -292,7 +303,8 @@ mod tests {
             tch::manual_seed(5);
             let windows = [0, 1].map(|_| Tensor::randint(256, [count, 17], (Kind::Int64, Device::Cpu)));
             let mut window = |learner: &mut Learner, round: usize| {
-                let learned = learner.learn(&mut model, &windows[round], round as u64, || true).unwrap();
+                let learned =
+                    learner.learn(&mut model, &windows[round], round as u64, None, || true).unwrap();
                 assert_eq!(learned.sequences, count as usize);
                 let sent = learner.encode(round as u64, &learned.update).unwrap();
                 learner.settle(true).unwrap();
@@ -325,7 +337,7 @@ mod tests {
             asked += 1;
             asked < 3
         };
-        let learned = learner.learn(&mut model, &tokens, 0, go_on).unwrap();
+        let learned = learner.learn(&mut model, &tokens, 0, None, go_on).unwrap();
         assert_eq!(learned.sequences, 6);
     }
 }

@@ -20,6 +20,7 @@ use tokio::{
     task::{JoinHandle, spawn_local},
     time::sleep,
 };
+use tracing::Instrument as _;
 
 /// What is to become of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +102,8 @@ impl Process {
     fn start(&self, life: watch::Receiver<Life>) -> JoinHandle<Result<(), NodeError>> {
         let (world, who) = (self.world.clone(), self.who);
         let gate = Gate { life, weather: world.weather.clone() };
-        spawn_local(async move {
+        let span = tracing::info_span!("node", name = World::name(who));
+        let node = async move {
             let store = {
                 let (gate, buckets) = (gate.clone(), world.buckets.clone());
                 move |owner: usize| -> Arc<dyn Store> {
@@ -133,7 +135,8 @@ impl Process {
                 true => validator::judge(context::join(means, Role::Validator, true).await?).await,
                 false => miner::mine(context::join(means, Role::Miner, false).await?, None).await,
             }
-        })
+        };
+        spawn_local(node.instrument(span))
     }
 }
 

@@ -49,6 +49,8 @@ pub async fn round(
     chosen: &BTreeSet<AccountId>,
     null: Option<Null>,
 ) -> Result<Option<Decided>, NodeError> {
+    // Records are a chain: who came from a checkpoint and could not be told the record before looks for it now.
+    ctx.recall().await?;
     let (keys, me) = (ctx.identity.keys(), ctx.identity.account());
     let mut picked: Vec<_> = gathered.accepted().filter(|(hotkey, ..)| chosen.contains(hotkey)).collect();
     picked.sort_by_key(|(_, peer, ..)| peer.uid);

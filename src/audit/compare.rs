@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Copy, Default, PartialEq, PartialOrd, serde::Serialize)]
 pub struct Tolerance(pub f64);
 
+/// How far the distances of the same audit may differ on different devices, in spreads.
+const AUDITS_APART: f64 = 0.05;
+
 /// The longest value that is quoted, in characters.
 const LONGEST: usize = 200;
 
@@ -21,6 +24,10 @@ impl Tolerance {
             return a.abs_diff(b) <= self.weights();
         }
         match (number(a), number(b)) {
+            // Of honest work it is rounding alone, which another device does otherwise altogether.
+            (Some(a), Some(b)) if self.0 > 0.0 && path.starts_with("audits.") => {
+                (a - b).abs() <= AUDITS_APART
+            }
             (Some(a), Some(b)) if self.0 > 0.0 => (a - b).abs() <= self.0 * a.abs().max(b.abs()),
             _ => false,
         }
@@ -185,6 +192,12 @@ mod tests {
         // Whole numbers, words and hotkeys are never near each other.
         assert_eq!(differ(json!({"weight": 1000}), json!({"weight": 1001}), 1e-6), None);
         assert_eq!(differ(json!({"weight": 1000}), json!({"weight": 1001}), 0.0).unwrap().0, "weight");
+        let audits = |distance: f64| json!({"audits": [distance]});
+        assert_eq!(differ(audits(1e-4), audits(0.012), 1e-6), None);
+        assert!(
+            differ(audits(1e-4), audits(0.012), 0.0).is_some()
+                && differ(audits(0.01), audits(0.3), 1e-6).is_some()
+        );
         assert!(differ(json!({"uid": 1000}), json!({"uid": 1001}), 0.1).is_some());
         assert!(differ(json!({"rule": "late"}), json!({"rule": "latf"}), 0.1).is_some());
     }

@@ -103,10 +103,10 @@ impl Auditor {
             let accepted = gathered.hotkeys();
             let wanted = records.iter().filter(|record| was_judged(record, &accepted));
             let order: Vec<Hotkey> = wanted.map(|record| record.hotkey.clone()).collect();
-            let evidence =
+            let measured =
                 open.measure(&mut bench.judge, &view, &chosen, &seed, &order, async |_| true).await?;
-            judged = evidence.len();
-            let again = open.score(&mut gauntlet, &chosen, evidence).map_err(NodeError::from)?;
+            judged = measured.evidence.len();
+            let again = open.score(&mut gauntlet, &chosen, measured).map_err(NodeError::from)?;
             difference =
                 self.records(logged, &again).or(choice).or_else(|| self.state_differs(&after, &gauntlet));
         }

@@ -70,7 +70,7 @@ impl NamedBucket {
         let endpoint: Endpoint = address.trim_end_matches('/').parse()?;
         let id = variable(ID).ok_or(NamedBucketError::Missing(ID))?;
         let secret = variable(SECRET).ok_or(NamedBucketError::Missing(SECRET))?;
-        let mut options = S3Options::default();
+        let mut options = S3Options::patient();
         if let Some(region) = first(REGION) {
             options.region = region;
         }

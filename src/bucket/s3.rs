@@ -1,5 +1,6 @@
 mod body;
 mod failure;
+mod throttled;
 
 use super::{
     BucketError, Endpoint, Object, ObjectInfo, Pieces, ReadCredential, Store, WriteCredential, check_key,
@@ -9,7 +10,9 @@ use aws_sdk_s3::{
     Client,
     config::{
         BehaviorVersion, Config, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-        SharedHttpClient, retry::RetryConfig, timeout::TimeoutConfig,
+        SharedHttpClient,
+        retry::{RetryConfig, RetryPartition, TokenBucket},
+        timeout::TimeoutConfig,
     },
     primitives::{ByteStream, DateTime},
     types::{CompletedMultipartUpload, CompletedPart},
@@ -20,6 +23,7 @@ use bytes::{Bytes, BytesMut};
 use failure::{At, classify};
 use futures::{StreamExt, stream};
 use std::time::Duration;
+use throttled::Throttled;
 
 /// How patient an [`S3Store`] is. Clones share their connections and TLS settings: make one for the
 /// program and clone it for every peer's bucket.
@@ -71,6 +75,12 @@ impl Default for S3Options {
 const PART_BYTES: usize = 64 << 20;
 
 impl S3Options {
+    /// For a command that reads much at one go, with nobody waiting for it: a store that fails now and then does not end it.
+    #[must_use]
+    pub fn patient() -> Self {
+        Self { attempts: 8, ..Self::default() }
+    }
+
     /// The time for a request that carries `bytes`.
     fn time_for(&self, bytes: u64) -> Duration {
         self.request_timeout + Duration::from_secs(bytes / self.slowest_bytes_per_second.max(1))
@@ -133,6 +143,12 @@ impl S3Store {
                     .with_initial_backoff(Duration::from_millis(200))
                     .with_max_backoff(Duration::from_secs(3)),
             )
+            // By default all clients of a program draw on one allowance of retries: a few peers whose stores answer
+            // nothing would use up what the others need. `attempts` bounds each request by itself.
+            .retry_partition(
+                RetryPartition::custom(bucket.to_owned()).token_bucket(TokenBucket::unlimited()).build(),
+            )
+            .retry_classifier(Throttled)
             // The newer checksums are not known to every S3; the payload's hash is signed anyway.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)

@@ -54,6 +54,8 @@ pub enum AdminCall {
     RevealPeriod { netuid: NetUid, epochs: u64 },
     /// Tries that a registration by proof of work takes on average.
     Difficulty { netuid: NetUid, difficulty: u64 },
+    /// How many mechanisms the subnet has.
+    MechanismCount { netuid: NetUid, count: u8 },
     /// The most registrations in one block.
     MaxRegistrationsPerBlock { netuid: NetUid, count: u16 },
     /// Registrations that are expected in one interval of their price; three times as many are taken.
@@ -218,6 +220,9 @@ fn admin(call: AdminCall) -> (&'static str, api::Call) {
         ),
         AdminCall::Difficulty { netuid, difficulty } => {
             ("sudo_set_difficulty", Setter::sudo_set_difficulty { netuid, difficulty })
+        }
+        AdminCall::MechanismCount { netuid, count: mechanism_count } => {
+            ("sudo_set_mechanism_count", Setter::sudo_set_mechanism_count { netuid, mechanism_count })
         }
         AdminCall::MaxRegistrationsPerBlock { netuid, count: max_registrations_per_block } => (
             "sudo_set_max_registrations_per_block",

@@ -8,9 +8,13 @@ use url::Url;
 use super::{
     error::ChainError,
     extrinsic::{self, NonceLocks, Settled},
+    metagraph::Remembered,
     rpc::{connection::Connection, endpoint::Endpoints, storage::Reader},
 };
-use crate::{wallet::Keypair, window::Block};
+use crate::{
+    wallet::{AccountId, Keypair},
+    window::Block,
+};
 
 /// A Subtensor node, reached by its JSON-RPC. Cloning shares the connection, which is made again when it is lost.
 #[derive(Debug, Clone)]
@@ -18,6 +22,9 @@ pub struct SubtensorClient {
     link: Arc<Connection>,
     archive: Arc<Archive>,
     turns: Arc<NonceLocks>,
+    remembered: Arc<Remembered>,
+    /// Whose weights are set, where it is not the signer.
+    real: Option<AccountId>,
 }
 
 /// The endpoints with old states; connected to when they are needed.
@@ -62,7 +69,29 @@ impl SubtensorClient {
         if runtime.metadata_ref().pallet_by_name("SubtensorModule").is_none() {
             return Err(ChainError::NotSubtensor { endpoint: link.endpoint.clone() });
         }
-        Ok(Self { link, archive: Arc::new(Archive::new(endpoints.archive)), turns: Arc::default() })
+        Ok(Self {
+            link,
+            archive: Arc::new(Archive::new(endpoints.archive)),
+            turns: Arc::default(),
+            remembered: Arc::default(),
+            real: None,
+        })
+    }
+
+    /// The same, to set and reveal the weights of `hotkey` with the key of one of its proxies: every signer of weights is taken for the
+    /// proxy, and the proxy pays the fee. What else is signed stays the signer's own.
+    pub fn acting_for(self, hotkey: AccountId) -> Self {
+        Self { real: Some(hotkey), ..self }
+    }
+
+    /// Whose weights this signer sets: the account of [`Self::acting_for`], or else its own.
+    pub(in crate::chain) fn whose<'a>(&'a self, signer: &'a AccountId) -> &'a AccountId {
+        self.real.as_ref().unwrap_or(signer)
+    }
+
+    /// The account of [`Self::acting_for`].
+    pub(in crate::chain) fn real(&self) -> Option<&AccountId> {
+        self.real.as_ref()
     }
 
     /// The endpoint, as it may be shown.
@@ -83,6 +112,11 @@ impl SubtensorClient {
     /// The connection, for a task that outlives this client.
     pub(in crate::chain) fn shared_link(&self) -> Arc<Connection> {
         self.link.clone()
+    }
+
+    /// What the last metagraphs took.
+    pub(in crate::chain) fn remembered(&self) -> &Remembered {
+        &self.remembered
     }
 
     /// The connection, for what else asks through it.
@@ -136,6 +170,19 @@ impl SubtensorClient {
     where
         StaticPayload<C>: Payload,
     {
-        extrinsic::submit(&self.link, &self.turns, call, payload, signer).await
+        extrinsic::submit(&self.link, &self.turns, call, payload, signer, None).await
+    }
+
+    /// [`Self::submit`] of what is about weights: for the account of [`Self::acting_for`], if there is one.
+    pub(in crate::chain) async fn submit_weights_call<C>(
+        &self,
+        call: &'static str,
+        payload: StaticPayload<C>,
+        signer: &Keypair,
+    ) -> Result<Settled, ChainError>
+    where
+        StaticPayload<C>: Payload,
+    {
+        extrinsic::submit(&self.link, &self.turns, call, payload, signer, self.real()).await
     }
 }

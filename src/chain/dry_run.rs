@@ -1,5 +1,7 @@
 //! A transaction before it is signed: what it says, what it costs.
 
+mod arguments;
+
 use parity_scale_codec::{Compact, Decode as _, Encode as _};
 use serde::Serialize;
 use subxt::{
@@ -13,7 +15,8 @@ use crate::{
         client::SubtensorClient,
         error::ChainError,
         ids::theirs,
-        interface::{self, Item},
+        interface::{self, Ability, Item, Kind},
+        proxied,
         rpc::connection::Config,
         weights::{SaltedCommit, WeightsRequest, plan::Plan},
     },
@@ -26,7 +29,8 @@ use crate::{
 pub struct Preview {
     /// Pallet and name.
     pub call: String,
-    /// The arguments, decoded from the bytes with the live runtime's metadata.
+    /// The arguments, decoded from the bytes with the live runtime's metadata: accounts as addresses, bytes in hex, of
+    /// a long list the beginning.
     pub arguments: String,
     /// The call's bytes, in hex.
     pub bytes: String,
@@ -49,6 +53,8 @@ pub struct Interface {
     pub spec_version: u32,
     /// Every item.
     pub items: Vec<Item>,
+    /// What can be read, and what can be signed.
+    pub abilities: Vec<Ability>,
 }
 
 /// Stands for a signer of whom only the account is known; the fee does not depend on the signature.
@@ -71,8 +77,9 @@ impl SubtensorClient {
     /// Those of reading.
     pub async fn interface(&self) -> Result<Interface, ChainError> {
         let reader = self.reader(None).await?;
-        let items = interface::compare(reader.at.metadata_ref());
-        Ok(Interface { block: reader.head.number, spec_version: reader.at.spec_version(), items })
+        let items = interface::compare(&interface::found(reader.at.metadata_ref()));
+        let abilities = interface::abilities(&items);
+        Ok(Interface { block: reader.head.number, spec_version: reader.at.spec_version(), items, abilities })
     }
 
     /// What [`Chain::set_weights`](crate::chain::Chain::set_weights) would sign now, and every check before it.
@@ -82,11 +89,11 @@ impl SubtensorClient {
     pub async fn preview_weights(
         &self,
         order: &WeightsRequest,
-        hotkey: &AccountId,
+        signer: &AccountId,
     ) -> Result<(Plan, Preview), ChainError> {
-        let plan = self.plan_weights(order, hotkey).await?;
-        let payload = plan.payload(order, hotkey)?;
-        Ok((plan, self.preview(payload, hotkey).await?))
+        let plan = self.plan_weights(order, signer).await?;
+        let payload = plan.payload(order, self.whose(signer))?;
+        Ok((plan, self.preview_of_weights(payload, signer).await?))
     }
 
     /// What [`Self::register_within`] would sign now.
@@ -149,15 +156,32 @@ impl SubtensorClient {
     pub async fn preview_reveal(
         &self,
         commit: &SaltedCommit,
-        hotkey: &AccountId,
+        signer: &AccountId,
     ) -> Result<Preview, ChainError> {
         self.unmoved(commit).await?;
-        self.preview(commit.payload(), hotkey).await
+        self.preview_of_weights(commit.payload(), signer).await
     }
 
-    async fn preview<P: Payload>(&self, payload: P, signer: &AccountId) -> Result<Preview, ChainError> {
+    /// [`Self::preview`] of what is about weights, for the account of [`Self::acting_for`] if there is one.
+    async fn preview_of_weights<P: Payload>(
+        &self,
+        payload: P,
+        signer: &AccountId,
+    ) -> Result<Preview, ChainError> {
+        let Some(real) = self.real() else { return self.preview(payload, signer).await };
+        let reader = self.reader(None).await?;
+        let wrapped = proxied::wrap(reader.link, &reader.at, reader.head, (real, signer), &payload).await?;
+        self.preview(wrapped, signer).await
+    }
+
+    pub(in crate::chain) async fn preview<P: Payload>(
+        &self,
+        payload: P,
+        signer: &AccountId,
+    ) -> Result<Preview, ChainError> {
         let reader = self.reader(None).await?;
         let at = &reader.at;
+        interface::listed(Kind::Call, payload.pallet_name(), payload.call_name())?;
         let call = format!("{}.{}", payload.pallet_name(), payload.call_name());
         let undecoded = |reason: String| ChainError::Decode { item: call.clone(), reason };
         if at.metadata_ref().pallet_by_name(payload.pallet_name()).is_none() {
@@ -167,7 +191,7 @@ impl SubtensorClient {
         let types = at.metadata_ref().types();
         let outer = at.metadata_ref().outer_enums().call_enum_ty();
         let decoded = subxt::ext::scale_value::scale::decode_as_type(&mut bytes.as_slice(), outer, types);
-        let decoded = decoded.map_err(|e| undecoded(e.to_string()))?.remove_context();
+        let decoded = decoded.map_err(|e| undecoded(e.to_string()))?;
         let params = DefaultExtrinsicParamsBuilder::<Config>::new()
             .nonce(0)
             .mortal_from_unchecked(128, reader.head.number, H256(reader.head.hash))
@@ -179,7 +203,7 @@ impl SubtensorClient {
             .map_err(|e| undecoded(e.to_string()))?
             .into_encoded();
         Ok(Preview {
-            arguments: decoded.to_string(),
+            arguments: arguments::shown(&decoded, types),
             bytes: format!("0x{}", hex::encode(&bytes)),
             signer: signer.clone(),
             fee: self.fee(&signed).await?,

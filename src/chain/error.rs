@@ -127,6 +127,16 @@ pub enum ChainError {
         /// The reason by its name in the runtime, for example `SettingWeightsTooFast`.
         name: String,
     },
+    /// The chain would refuse a transaction, by a rule that was looked at beforehand. Nothing was sent.
+    #[error("{call} was not sent: {found}; the chain would refuse it as {name}")]
+    WouldRefuse {
+        /// The call.
+        call: &'static str,
+        /// The reason by its name in the runtime, for example `NeuronNoValidatorPermit`.
+        name: String,
+        /// What was found.
+        found: String,
+    },
     /// A UID costs more than was allowed. Nothing was sent.
     #[error("registering costs {} TAO now, and no more than {} was allowed", tao(*price), tao(*limit))]
     PriceAboveLimit {
@@ -215,7 +225,7 @@ fn moved(uids: &[(Uid, AccountId, Option<AccountId>)]) -> String {
 }
 
 /// Rao as TAO, for messages.
-fn tao(rao: u64) -> String {
+pub(in crate::chain) fn tao(rao: u64) -> String {
     format!("{}", rao as f64 / RAO_PER_TAO as f64)
 }
 
@@ -224,7 +234,7 @@ impl ChainError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::UnknownNetwork { .. } => {
-                "use local, test, finney, archive, or an endpoint such as ws://127.0.0.1:9944"
+                "use local, test, finney, archive, dev, latent-lite, or an endpoint such as ws://127.0.0.1:9944"
             }
             Self::Connect { .. } => {
                 "check the endpoint and that a node listens there; `templar devchain` starts one on this machine"
@@ -234,7 +244,7 @@ impl ChainError {
             }
             Self::Node { .. } => "the node's own words say what it lacks; another endpoint may have it",
             Self::NotSubtensor { .. } => {
-                "check --network: use local, test, finney, archive, or an endpoint of a Bittensor node"
+                "check --network: use local, test, finney, archive, dev, latent-lite, or an endpoint of a Bittensor node"
             }
             Self::UidsChanged { .. } => {
                 "set new weights; or give `--changed-too` to reveal these as they are, whoever holds the UIDs now"
@@ -258,7 +268,7 @@ impl ChainError {
             Self::NotRegistered { .. } => {
                 "register it first: `templar register --netuid N --wallet COLD/HOT`"
             }
-            Self::Refused { name, .. } => dispatch_error::hint(name),
+            Self::Refused { name, .. } | Self::WouldRefuse { name, .. } => dispatch_error::hint(name),
             Self::PriceAboveLimit { .. } => {
                 "the price falls while nobody registers: try again later, or allow more"
             }
@@ -274,6 +284,16 @@ impl ChainError {
                 "look at the chain when that block is final, and do not send it again before: it would count twice"
             }
             Self::Invalid { .. } => "correct the arguments; nothing was sent",
+        }
+    }
+
+    /// What a question that failed means for a transaction that was not sent yet: that it was not.
+    pub(in crate::chain) fn before_sending(self, call: &'static str) -> Self {
+        match self {
+            // What cannot be read or written down stays so: trying again is no help.
+            Self::Decode { .. } => self,
+            error if error.is_certain() => error,
+            error => Self::NotSent { call, reason: error.to_string() },
         }
     }
 

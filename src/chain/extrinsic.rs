@@ -19,10 +19,12 @@ use subxt::{
 use crate::{
     chain::{
         error::{ChainError, dispatch_error},
-        interface,
+        interface::{self, Kind},
+        proxied,
         rpc::{
             answer::{REQUEST, unsent, words},
             connection::{AtBlock, Config, Connection},
+            failover::is_policy,
         },
         types::{Head, Included},
     },
@@ -38,6 +40,8 @@ const MAX_ATTEMPTS: u32 = 5;
 const SILENCE: Duration = Duration::from_secs(60);
 /// With no new final block for this long, nobody waits any longer: what is known is said.
 const STALLED: Duration = Duration::from_secs(180);
+/// The codes of a node's errors about a transaction that its pool did not take.
+const POOL_ERRORS: std::ops::RangeInclusive<i32> = 1000..=1099;
 /// The pause between two looks at the newest final block.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -107,6 +111,7 @@ pub(in crate::chain) async fn submit<C>(
     call: &'static str,
     payload: StaticPayload<C>,
     signer: &Keypair,
+    real: Option<&AccountId>,
 ) -> Result<Settled, ChainError>
 where
     StaticPayload<C>: Payload,
@@ -118,9 +123,15 @@ where
         match search(link, call, &before).await {
             Ok(block) => {
                 *unknown = None;
-                let (_, at) = link.at_best().await?;
-                let same = at.tx().call_data(&payload).is_ok_and(|data| data == before.call_data);
-                if same {
+                let (head, at) = link.at_best().await?;
+                let same = match real {
+                    Some(real) => {
+                        let wrapped = proxied::wrap(link, &at, head, (real, &account), &payload).await?;
+                        at.tx().call_data(&wrapped)
+                    }
+                    None => at.tx().call_data(&payload),
+                };
+                if same.is_ok_and(|data| data == before.call_data) {
                     return settle_surely(link, call, &before.extrinsic, block).await;
                 }
             }
@@ -132,9 +143,9 @@ where
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let sent = sign(link, call, &payload, signer).await?;
-        let fate = watch(link, &sent).await?;
-        let again = match fate {
+        let sent =
+            sign(link, call, &payload, signer, real).await.map_err(|error| error.before_sending(call))?;
+        let again = match watch(link, &sent).await {
             Fate::Final(block) => return settle_surely(link, call, &sent.extrinsic, block).await,
             Fate::Lost => {
                 // Until that is known nothing else is signed, whatever becomes of this future.
@@ -170,13 +181,39 @@ async fn sign<P: Payload>(
     call: &'static str,
     payload: &P,
     signer: &Keypair,
+    real: Option<&AccountId>,
 ) -> Result<Sent, ChainError> {
     let birth = link.head().await?;
-    let (_, at) = link.at_best().await?;
-    let (pallet, name) = (payload.pallet_name(), payload.call_name());
-    if let Some((stated, found)) = interface::reshaped(at.metadata_ref(), pallet, name) {
-        return Err(ChainError::CallChanged { item: format!("{pallet}.{name}"), stated, found });
+    let (head, at) = link.at_best().await?;
+    unchanged(&at, payload)?;
+    if let Some(real) = real {
+        let wrapped = proxied::wrap(link, &at, head, (real, &signer.account()), payload).await?;
+        unchanged(&at, &wrapped)?;
+        return sign_at(link, &at, birth, call, &wrapped, signer).await;
     }
+    sign_at(link, &at, birth, call, payload, signer).await
+}
+
+/// That the runtime takes the call's arguments as they are known here.
+fn unchanged<P: Payload>(at: &AtBlock, payload: &P) -> Result<(), ChainError> {
+    let (pallet, name) = (payload.pallet_name(), payload.call_name());
+    interface::listed(Kind::Call, pallet, name)?;
+    match interface::reshaped(at.metadata_ref(), pallet, name) {
+        Some((stated, found)) => {
+            Err(ChainError::CallChanged { item: format!("{pallet}.{name}"), stated, found })
+        }
+        None => Ok(()),
+    }
+}
+
+async fn sign_at<P: Payload>(
+    link: &Connection,
+    at: &AtBlock,
+    birth: Head,
+    call: &'static str,
+    payload: &P,
+    signer: &Keypair,
+) -> Result<Sent, ChainError> {
     let account = AccountId32(signer.account().into());
     // The node counts what waits in its pool, which the state at a block does not show.
     let nonce = link.ask("system_accountNextIndex", || link.rpc.system_account_next_index(&account)).await?;
@@ -215,37 +252,43 @@ enum Fate {
 }
 
 /// Sends a transaction and follows it.
-async fn watch(link: &Connection, sent: &Sent) -> Result<Fate, ChainError> {
-    let request = "author_submitAndWatchExtrinsic";
+async fn watch(link: &Connection, sent: &Sent) -> Fate {
     let submitted = link.rpc.author_submit_and_watch_extrinsic(&sent.extrinsic);
     let mut news = match tokio::time::timeout(REQUEST, submitted).await {
-        Err(_) => return Ok(Fate::Lost),
+        Err(_) => return Fate::Lost,
         Ok(Err(rpcs::Error::User(e))) => {
             let said = words(&e);
             return match dispatch_error::name_in(&said) {
                 // The very same transaction, by its hash: it came through before.
-                Some(name) if dispatch_error::is_known_to_pool(&name) => Ok(Fate::Lost),
-                Some(name) => Ok(Fate::Refused(name)),
-                None => Err(ChainError::Node {
-                    endpoint: link.endpoint.clone(),
-                    request: request.to_owned(),
-                    reason: said,
-                }),
+                Some(name) if dispatch_error::is_known_to_pool(&name) => Fate::Lost,
+                Some(name) => Fate::Refused(name),
+                // The pool's own errors are about this transaction, in words that are not known here.
+                None if POOL_ERRORS.contains(&e.code) => Fate::Refused(said),
+                // It was turned away with all that we ask, before anybody looked at it.
+                None if is_policy(e.code) => Fate::Unsent(said),
+                None => {
+                    tracing::warn!(
+                        endpoint = link.endpoint,
+                        said,
+                        "an answer to a transaction that says nothing of it"
+                    );
+                    Fate::Lost
+                }
             };
         }
         // Unless there was no connection at all the node may have it.
-        Ok(Err(e)) => return Ok(unsent(&e).map_or(Fate::Lost, Fate::Unsent)),
+        Ok(Err(e)) => return unsent(&e).map_or(Fate::Lost, Fate::Unsent),
         Ok(Ok(news)) => news,
     };
     loop {
         match tokio::time::timeout(SILENCE, news.next()).await {
-            Ok(Some(Ok(TransactionStatus::Finalized(block)))) => return Ok(Fate::Final(block)),
+            Ok(Some(Ok(TransactionStatus::Finalized(block)))) => return Fate::Final(block),
             // Other nodes have it too: that this one's pool does not want it any more says little about the chain.
             Ok(Some(Ok(
                 TransactionStatus::Usurped(_) | TransactionStatus::Dropped | TransactionStatus::Invalid,
-            ))) => return Ok(Fate::Lost),
+            ))) => return Fate::Lost,
             Ok(Some(Ok(_))) => {}
-            Ok(Some(Err(_)) | None) | Err(_) => return Ok(Fate::Lost),
+            Ok(Some(Err(_)) | None) | Err(_) => return Fate::Lost,
         }
     }
 }
@@ -383,7 +426,13 @@ async fn settle(
         index,
         metadata: at.metadata(),
     };
-    match settled.refusal("System", "ExtrinsicFailed", "dispatch_error")? {
+    let failed = settled.refusal("System", "ExtrinsicFailed", "dispatch_error")?;
+    // A proxy's transaction succeeds whatever becomes of the call in it.
+    let failed = match failed {
+        None => settled.refusal("Proxy", "ProxyExecuted", "result")?,
+        failed => failed,
+    };
+    match failed {
         Some(name) => Err(ChainError::Refused { call, name }),
         None => Ok(settled),
     }
@@ -391,6 +440,7 @@ async fn settle(
 
 /// All events of a block.
 pub(in crate::chain) async fn events(link: &Connection, at: &AtBlock) -> Result<Events<Config>, ChainError> {
+    interface::listed(Kind::Storage, "System", "Events")?;
     let key = subxt::storage::dynamic::<(), Value>("System", "Events");
     let key = at.storage().entry(&key).and_then(|entry| entry.fetch_key(()));
     let key = key.map_err(|_| ChainError::Missing { item: "System.Events".to_owned() })?;

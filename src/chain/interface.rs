@@ -2,11 +2,13 @@
 //!
 //! A runtime upgrade may change a call's arguments under the same name. What is signed then would mean something
 //! else, so that a call is compared with its stated shape, argument by argument, before it is signed
-//! ([`ChainError::CallChanged`](super::ChainError::CallChanged)). Indices, names of types and order of variants may change:
+//! ([`ChainError::CallChanged`]). Indices, names of types and order of variants may change:
 //! they are taken from the live metadata.
 //!
-//! `interface/stated.txt` states the shapes of the main network (specification 365).
+//! `interface/stated.txt` states the shapes of the main network (specification 365), and of what is newer those of
+//! specification 425. Whatever is read, called or signed goes through the registry in `items.rs`: a name that is not in it is refused.
 
+mod abilities;
 mod items;
 mod shape;
 
@@ -15,8 +17,49 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use subxt::Metadata;
 
+pub use abilities::{Ability, abilities};
+pub use items::{Change, SUBSTITUTES};
+
+use super::error::ChainError;
+
 /// The statement, a line an item.
 const STATED: &str = include_str!("interface/stated.txt");
+
+/// What an item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Call,
+    Storage,
+    Event,
+    Error,
+    /// A function of the runtime.
+    Api,
+    Constant,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Storage => "storage",
+            Self::Event => "event",
+            Self::Error => "error",
+            Self::Api => "api",
+            Self::Constant => "constant",
+        }
+    }
+
+    fn shape(self, metadata: &Metadata, pallet: &str, name: &str) -> Option<String> {
+        match self {
+            Self::Call => shape::call(metadata, pallet, name),
+            Self::Storage => shape::storage(metadata, pallet, name),
+            Self::Event => shape::event(metadata, pallet, name),
+            Self::Error => shape::error(metadata, pallet, name),
+            Self::Api => shape::api(metadata, pallet, name),
+            Self::Constant => shape::constant(metadata, pallet, name),
+        }
+    }
+}
 
 /// How an item of a runtime compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -47,78 +90,68 @@ pub struct Item {
     pub needed_for: Option<&'static str>,
 }
 
-/// Compares everything that this program asks of a chain with a runtime's metadata.
-pub fn compare(metadata: &Metadata) -> Vec<Item> {
+/// Compares everything that this program asks of a chain with the shapes of a runtime's items, as [`found`] gives them.
+pub fn compare(found: &BTreeMap<String, Option<String>>) -> Vec<Item> {
     let stated = stated();
-    let mut items: Vec<Item> = found(metadata)
-        .into_iter()
-        .map(|(item, found)| {
-            let expected = stated.get(item.as_str()).copied().unwrap_or_default();
-            let verdict = match &found {
-                None => Verdict::Missing,
-                Some(found) if found == expected || known_difference(&item, found) => Verdict::Same,
-                Some(_) => Verdict::Differs,
-            };
-            let (stated, found) = (expected.to_owned(), found.unwrap_or_default());
-            Item { item, verdict, stated, found, needed_for: None }
-        })
+    let needed_for: BTreeMap<String, &str> = items::OPTIONAL
+        .iter()
+        .flat_map(|(kind, pallet, names, what)| names.iter().map(|name| (key(*kind, pallet, name), *what)))
         .collect();
-    let calls = items::OPTIONAL_CALLS.iter().map(|item| ("call", shape::call as Shape, item));
-    let storage = items::OPTIONAL_STORAGE.iter().map(|item| ("storage", shape::storage as Shape, item));
-    for (kind, describe, (pallet, name, stated, needed_for)) in calls.chain(storage) {
-        let found = describe(metadata, pallet, name);
-        let verdict = match &found {
-            None => Verdict::Absent,
-            Some(found) if found == stated => Verdict::Same,
+    let one = |(item, found): (&String, &Option<String>)| {
+        let expected = stated.get(item.as_str()).copied().unwrap_or_default();
+        let needed_for = needed_for.get(item).copied();
+        let verdict = match found {
+            None if needed_for.is_some() => Verdict::Absent,
+            None => Verdict::Missing,
+            Some(found) if found == expected || known_difference(item, found) => Verdict::Same,
             Some(_) => Verdict::Differs,
         };
-        items.push(Item {
-            item: format!("{kind} {pallet}.{name}"),
-            verdict,
-            stated: (*stated).to_owned(),
-            found: found.unwrap_or_default(),
-            needed_for: Some(needed_for),
-        });
-    }
-    items
+        let found = found.clone().unwrap_or_default();
+        Item { item: item.clone(), verdict, stated: expected.to_owned(), found, needed_for }
+    };
+    found.iter().map(one).collect()
 }
 
-/// How a call's arguments differ from the statement: stated and found. `None` where they do not, and for calls that
-/// are not in it.
+/// How a call's arguments differ from the statement: stated and found. `None` where they do not, and where the runtime has no such call.
 pub(super) fn reshaped(metadata: &Metadata, pallet: &str, name: &str) -> Option<(String, String)> {
     let found = shape::call(metadata, pallet, name)?;
-    let optional = items::OPTIONAL_CALLS.iter().find(|item| (item.0, item.1) == (pallet, name));
-    let stated = match optional {
-        Some(item) => item.2,
-        None => stated().get(format!("call {pallet}.{name}").as_str()).copied()?,
-    };
+    let stated = stated().get(key(Kind::Call, pallet, name).as_str()).copied()?;
     (stated != found).then(|| (stated.to_owned(), found))
 }
 
-/// An item's shape, by its pallet and its name.
-type Shape = fn(&Metadata, &str, &str) -> Option<String>;
+/// That an item is in the registry. One that is not is a mistake of this program.
+pub(super) fn listed(kind: Kind, pallet: &str, name: &str) -> Result<(), ChainError> {
+    if items::lists(kind, pallet, name) {
+        return Ok(());
+    }
+    let reason = "it is not in the list of what this program asks for".to_owned();
+    Err(ChainError::Decode { item: key(kind, pallet, name), reason })
+}
 
-/// Every item that a chain must have, and its shape in this metadata.
+/// Whether an event is one that this program understands.
+pub(super) fn understands(pallet: &str, event: &str) -> bool {
+    items::lists(Kind::Event, pallet, event)
+}
+
+fn key(kind: Kind, pallet: &str, name: &str) -> String {
+    format!("{} {pallet}.{name}", kind.word())
+}
+
+/// Every item of the registry, and its shape in this metadata.
 pub fn found(metadata: &Metadata) -> BTreeMap<String, Option<String>> {
+    let needed = items::NEEDED.iter().map(|(kind, pallet, names)| (*kind, *pallet, *names));
+    let optional = items::OPTIONAL.iter().map(|(kind, pallet, names, _)| (*kind, *pallet, *names));
     let mut lines = BTreeMap::new();
-    let kinds: [(&str, items::List, Shape); 4] = [
-        ("call", items::CALLS, shape::call),
-        ("storage", items::STORAGE, shape::storage),
-        ("event", items::EVENTS, shape::event),
-        ("error", items::ERRORS, shape::error),
-    ];
-    for (kind, pallets, describe) in kinds {
-        for (pallet, name) in
-            pallets.iter().flat_map(|(pallet, names)| names.iter().map(move |n| (pallet, n)))
-        {
-            lines.insert(format!("{kind} {pallet}.{name}"), describe(metadata, pallet, name));
+    for (kind, pallet, names) in needed.chain(optional) {
+        for name in names {
+            lines.insert(key(kind, pallet, name), kind.shape(metadata, pallet, name));
         }
     }
     lines.insert("transaction extensions".to_owned(), Some(shape::extensions(metadata)));
     lines
 }
 
-/// The stated shape of every item that a chain must have.
+/// The stated shape of every item.
 pub fn stated() -> BTreeMap<&'static str, &'static str> {
     let lines = STATED.lines().filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| line.split_once(" = ")).collect()

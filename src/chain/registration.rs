@@ -1,6 +1,9 @@
 //! Registration: paid, with a limit on the price, or by proof of work.
 
+mod plan;
 pub mod pow;
+
+pub use plan::RegistrationPlan;
 
 use std::sync::{
     Arc,
@@ -15,20 +18,22 @@ use templar_metadata::api;
 
 use crate::{
     chain::{
+        arguments::{has, key, number},
         client::SubtensorClient,
         error::ChainError,
         extrinsic::Settled,
         ids::theirs,
         registration::pow::{Puzzle, Solution},
-        rpc::{connection::AtBlock, storage::Reader},
+        rpc::{
+            connection::AtBlock,
+            storage::{Reader, SUBNETS},
+        },
         types::{Head, Included},
     },
     wallet::{AccountId, Keypair},
     window::{Block, NetUid, Uid},
 };
 
-/// The name of the pallet of subnets.
-const PALLET: &str = "SubtensorModule";
 /// The difficulty of the faucet's puzzle.
 const FAUCET_DIFFICULTY: u64 = 1_000_000;
 /// Blocks for which a puzzle is worked on; the chain takes solutions for blocks that are a little older.
@@ -54,20 +59,6 @@ impl PowProgress {
     }
 }
 
-fn has(at: &AtBlock, call: &str) -> bool {
-    let pallet = at.metadata_ref().pallet_by_name(PALLET);
-    pallet.is_some_and(|pallet| pallet.call_variant_by_name(call).is_some())
-}
-
-fn number(value: impl Into<u128>) -> Value {
-    Value::u128(value.into())
-}
-
-fn key(account: &AccountId) -> Value {
-    let bytes: &[u8; 32] = account.as_ref();
-    Value::from_bytes(bytes)
-}
-
 /// The call that pays for a UID: with the limit where the runtime knows limits.
 pub(in crate::chain) fn payment(
     reader: &Reader<'_>,
@@ -79,9 +70,9 @@ pub(in crate::chain) fn payment(
     match limit.filter(|_| has(&reader.at, "register_limit")) {
         Some(limit) => {
             let arguments = [netuid, hotkey, ("limit_price", number(limit))];
-            subxt::tx::dynamic(PALLET, "register_limit", Composite::named(arguments))
+            subxt::tx::dynamic(SUBNETS, "register_limit", Composite::named(arguments))
         }
-        None => subxt::tx::dynamic(PALLET, "burned_register", Composite::named([netuid, hotkey])),
+        None => subxt::tx::dynamic(SUBNETS, "burned_register", Composite::named([netuid, hotkey])),
     }
 }
 
@@ -240,7 +231,7 @@ fn gives_tao(at: &AtBlock) -> Result<(), ChainError> {
 }
 
 async fn difficulty(reader: &Reader<'_>, netuid: NetUid) -> Result<u64, ChainError> {
-    let difficulty = subxt::storage::dynamic::<(u16,), u64>(PALLET, "Difficulty");
+    let difficulty = subxt::storage::dynamic::<(u16,), u64>(SUBNETS, "Difficulty");
     Ok(reader.read(difficulty, (netuid,)).await?.unwrap_or(u64::MAX))
 }
 
@@ -258,18 +249,18 @@ fn worked_slot(
     let hotkey = ("hotkey", key(hotkey));
     if newer {
         let arguments = [netuid, ("work_block", number(block)), nonce, work, hotkey];
-        subxt::tx::dynamic(PALLET, "pow_register", Composite::named(arguments))
+        subxt::tx::dynamic(SUBNETS, "pow_register", Composite::named(arguments))
     } else {
         let arguments =
             [netuid, ("block_number", number(block)), nonce, work, hotkey, ("coldkey", key(coldkey))];
-        subxt::tx::dynamic(PALLET, "register", Composite::named(arguments))
+        subxt::tx::dynamic(SUBNETS, "register", Composite::named(arguments))
     }
 }
 
 /// The call that hands in the work for the faucet.
 fn worked_tao(block: Block, found: &Solution) -> DynamicPayload<Composite<()>> {
     let (nonce, work) = (("nonce", number(found.nonce)), ("work", Value::from_bytes(found.seal)));
-    subxt::tx::dynamic(PALLET, "faucet", Composite::named([("block_number", number(block)), nonce, work]))
+    subxt::tx::dynamic(SUBNETS, "faucet", Composite::named([("block_number", number(block)), nonce, work]))
 }
 
 struct StopOnDrop(Arc<AtomicBool>);

@@ -10,7 +10,7 @@ use super::{
     client::SubtensorClient,
     error::ChainError,
     ids::theirs,
-    metagraph::{self, commitment, details::MetagraphSource, neuron::Metagraph},
+    metagraph::{self, Rows, commitment, details::MetagraphSource, neuron::Metagraph},
     rpc::{best_heads, finalized_heads},
     types::{Head, Heads, Hyperparameters, Included},
     weights::{CommitBook, RevealState, SaltedCommit, SubmittedWeights, WeightsRequest},
@@ -51,6 +51,28 @@ impl SubtensorClient {
         Ok(row.await?.unwrap_or_default())
     }
 
+    /// How many UIDs a subnet has in use, at a block or now.
+    ///
+    /// # Errors
+    /// [`ChainError::NoSuchSubnet`].
+    pub async fn subnet_size(&self, netuid: NetUid, at: Option<Block>) -> Result<u16, ChainError> {
+        metagraph::size(&self.reader(at).await?, netuid).await
+    }
+
+    /// What every neuron holds of the others by one of a subnet's mechanisms, at a block or now: a row for each UID.
+    ///
+    /// # Errors
+    /// As [`Chain::metagraph`]; [`ChainError::Missing`] where the runtime has no such rows.
+    pub async fn rows(
+        &self,
+        netuid: NetUid,
+        mechanism: u8,
+        what: Rows,
+        at: Option<Block>,
+    ) -> Result<Vec<Vec<(Uid, u16)>>, ChainError> {
+        metagraph::rows(&self.reader(at).await?, netuid, mechanism, what).await
+    }
+
     /// The metagraph of one of a subnet's mechanisms, at a block or now: from where `source` says, or from
     /// storage where the runtime's interface does not answer.
     ///
@@ -64,6 +86,12 @@ impl SubtensorClient {
         at: Option<Block>,
         source: Option<MetagraphSource>,
     ) -> Result<Metagraph, ChainError> {
+        if at.is_none()
+            && source != Some(MetagraphSource::Storage)
+            && let Some(newest) = metagraph::newest(self.link(), netuid, mechanism, self.remembered()).await?
+        {
+            return Ok(newest);
+        }
         metagraph::metagraph(&self.reader(at).await?, netuid, mechanism, source).await
     }
 }
@@ -92,7 +120,7 @@ impl Chain for SubtensorClient {
     }
 
     async fn metagraph(&self, netuid: NetUid, at: Option<Block>) -> Result<Metagraph, ChainError> {
-        metagraph::metagraph(&self.reader(at).await?, netuid, 0, None).await
+        self.metagraph_of(netuid, 0, at, None).await
     }
 
     async fn hyperparameters(&self, netuid: NetUid) -> Result<Hyperparameters, ChainError> {

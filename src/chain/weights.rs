@@ -5,6 +5,7 @@
 //! rate limit, the version key.
 
 mod book;
+mod inherited;
 pub mod plan;
 pub mod request;
 mod set;
@@ -14,5 +15,5 @@ mod validator_state;
 mod tests;
 
 pub use book::{CommitBook, MemoryBook};
-pub use plan::{Check, Plan};
+pub use plan::Plan;
 pub use request::{RevealState, SaltedCommit, SubmittedWeights, WeightsPath, WeightsRequest};

@@ -10,6 +10,7 @@ pub(in crate::chain) mod block;
 mod block_cache;
 pub mod event;
 mod last_update;
+mod opened;
 mod pending_commits;
 mod reconstruct;
 
@@ -35,10 +36,12 @@ use crate::{
     window::{Block, NetUid, Uid},
 };
 
-/// BlockCache that are searched as one part.
+/// Blocks that are searched as one part.
 const BLOCKS_PER_PART: Block = 1000;
 /// Parts that are searched at once.
 const CONCURRENT: usize = 4;
+/// Commits whose ends are searched at once in a part.
+const SEARCHES: usize = 16;
 
 /// Which weights to look for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +139,14 @@ fn parts(
     stream::once(begin).try_flatten()
 }
 
+/// What became of a commit in a range of blocks.
+enum Fate {
+    /// It was no longer there at the end of this block.
+    Left(Block),
+    /// It is still there, and its time was up in this block, if it was.
+    Lost(Option<Block>),
+}
+
 /// What happened in `after + 1..=to`.
 async fn part(
     blocks: &BlockCache<'_>,
@@ -154,27 +165,39 @@ async fn part(
     let mut ended: BTreeMap<Block, Vec<EndedCommit>> = BTreeMap::new();
     let mut lost: BTreeMap<Block, Vec<(CommitId, KnownCommit)>> = BTreeMap::new();
     let mut ranks: BTreeMap<CommitId, usize> = BTreeMap::new();
-    for (name, known) in all {
+    let ranked = all.into_iter().map(|(name, known)| {
         let rank = ranks.entry(name).or_default();
         *rank += 1;
+        (name, known, *rank)
+    });
+    let ranked: Vec<_> = ranked.collect();
+    let (commits, left_over) = (&commits, &left_over);
+    let fates = stream::iter(ranked).map(|(name, known, rank)| async move {
         let from = name.block.max(after);
-        match left_over.get(&name).and_then(|waiting| waiting.get(*rank - 1)) {
-            Some(waiting) => {
-                let block = commits.expires(waiting.limit, from, to).await?;
+        let fate = match left_over.get(&name).and_then(|waiting| waiting.get(rank - 1)) {
+            Some(waiting) => Fate::Lost(commits.expires(waiting.limit, from, to).await?),
+            None => Fate::Left(commits.leaves(name, rank, from, to).await?),
+        };
+        Ok::<_, ChainError>((name, known, fate))
+    });
+    let fates: Vec<_> = fates.buffered(SEARCHES).try_collect().await?;
+    for (name, known, fate) in fates {
+        match fate {
+            Fate::Left(block) => {
+                ended.entry(block).or_default().push(EndedCommit { name, known, told: false });
+            }
+            Fate::Lost(block) => {
                 if let Some(block) = block.filter(|block| *block > after) {
                     lost.entry(block).or_default().push((name, known));
                 }
             }
-            None => {
-                let block = commits.leaves(name, *rank, from, to).await?;
-                ended.entry(block).or_default().push(EndedCommit { name, known, told: false });
-            }
         }
     }
+    let unread: BTreeSet<Block> =
+        ended.keys().chain(lost.keys()).copied().filter(|block| !contents.contains_key(block)).collect();
+    let read = unread.into_iter().map(|block| async move { Ok((block, content(blocks, block, &[]).await?)) });
+    contents.extend(future::try_join_all(read).await?);
     for (block, ended) in &mut ended {
-        if !contents.contains_key(block) {
-            contents.insert(*block, content(blocks, *block, &[]).await?);
-        }
         let Some(content) = contents.get(block) else { continue };
         let revealed = revealed(content, ended);
         for (ended, _) in ended.iter_mut().zip(revealed).filter(|(_, revealed)| !revealed) {
@@ -201,7 +224,9 @@ async fn part(
     for (block, content) in &contents {
         let ended = ended.get(block).map(Vec::as_slice).unwrap_or_default();
         let lost = lost.get(block).map(Vec::as_slice).unwrap_or_default();
-        events.extend(reconstruct(content, blocks.netuid, ended, lost));
+        let mut told = reconstruct(content, blocks.netuid, ended, lost);
+        opened::own_rows(blocks, *block, &mut told).await?;
+        events.extend(told);
     }
     events.retain(|event| validator.is_none_or(|wanted| event.validator_uid == Some(wanted)));
     Ok(events)

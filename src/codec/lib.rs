@@ -8,7 +8,8 @@
 //! 4. `select`: the largest coefficients of each chunk are chosen;
 //! 5. [`eight_bit`], [`levels`]: a kept value in 8, 2 or 1 bits; [`feedback`] does 3 to 5 for a miner;
 //! 6. [`positions`], [`wire`]: what is kept, as bytes, and back from a stranger's bytes;
-//! 7. [`aggregate`](mod@aggregate): many peers become one step; `inverse` is the way back through the transform.
+//! 7. [`aggregate`](mod@aggregate): many peers become one step; `inverse` is the way back through the transform;
+//! 8. [`sketch`]: by how much two gradients differ, from a few numbers of each.
 //!
 //! It knows slices of numbers: no tensor library, no model, no network. Kernels are written once over vectors of any width
 //! ([`Path`]) and give the same bytes on all of them; threads take rows of chunks.
@@ -44,6 +45,7 @@ pub mod positions;
 mod select;
 pub mod settings;
 mod simd;
+pub mod sketch;
 mod sparse;
 mod transform;
 pub mod wire;

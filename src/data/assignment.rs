@@ -51,6 +51,16 @@ pub fn judged(block_hash: &[u8; 32], hotkey: &[u8; 32], assigned: &[u64], count:
     places.into_iter().filter_map(|place| assigned.get(place as usize).copied()).collect()
 }
 
+/// Which of the micro-batches that a peer declares are computed again: `count` of `0..declared`, or all.
+///
+/// Drawn from the same block hash as the random data, so that nobody knows them before uploads close.
+pub fn audited(block_hash: &[u8; 32], hotkey: &[u8; 32], declared: usize, count: usize) -> Vec<usize> {
+    let mut hash = blake3::Hasher::new_derive_key("templar audited micro-batches, version 1");
+    hash.update(block_hash).update(hotkey);
+    let places = draw(&mut Stream(hash.finalize_xof()), count, declared as u64);
+    places.into_iter().map(|place| place as usize).collect()
+}
+
 /// An endless stream of random numbers.
 struct Stream(blake3::OutputReader);
 

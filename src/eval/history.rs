@@ -105,6 +105,7 @@ pub fn chart(points: &[Point]) -> Chart {
         None => String::new(),
     };
     Chart {
+        marks: Vec::new(),
         title: "Accuracy over the run".to_owned(),
         subtitle,
         x_label: "window".to_owned(),

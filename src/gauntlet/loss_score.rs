@@ -25,6 +25,9 @@ pub struct Evidence {
     pub random_after: Vec<f64>,
     /// Losses on the random sequences after the comparator's update; may be empty.
     pub random_comparator: Vec<f64>,
+    /// How far each audited micro-batch is from what was computed ([`distance`](super::declared::distance)); empty where none was.
+    #[serde(default)]
+    pub audits: Vec<f64>,
 }
 
 /// Mean losses of one kind of data, in nats per token.

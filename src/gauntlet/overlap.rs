@@ -1,7 +1,7 @@
 //! Copies: pseudo-gradients that overlap too much.
 
 use super::Hotkey;
-use crate::gradient::{Layout, SparseTensor};
+use crate::gradient::{Layout, SparseTensor, TensorLayout};
 
 /// Chunks that are compared of a large model: enough for a similarity that is right to a hundredth.
 const CHUNKS: usize = 256;
@@ -107,6 +107,11 @@ fn compare(sorted: &[Hotkey], profiles: &[Profile], limit: f64) -> Vec<Pair> {
 
 /// The coefficients of some chunks: place and value, ascending by place, of unit length in all.
 type Profile = Vec<(u32, f32)>;
+
+/// Whether of objects of this layout only a part is compared, which a seed draws.
+pub fn is_drawn(layout: &Layout) -> bool {
+    layout.tensors().iter().map(TensorLayout::chunks).sum::<usize>() > CHUNKS
+}
 
 /// Tensor and chunk of what is compared: all of them, or [`CHUNKS`] drawn ones.
 fn drawn(layout: &Layout, seed: &[u8; 32]) -> Vec<(usize, usize)> {

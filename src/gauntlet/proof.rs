@@ -156,6 +156,11 @@ impl MovingAverage {
         work_share::Evidence { mean: self.corrected(), windows: self.windows() }
     }
 
+    /// Whether nothing was observed yet.
+    pub fn is_new(&self) -> bool {
+        self.count == 0
+    }
+
     /// Multiplies a positive average by a penalty; a negative one would gain by it and stays.
     pub fn penalise(&mut self, factor: f64) {
         if self.sum > 0.0 {
@@ -203,6 +208,7 @@ mod tests {
             random_before: vec![2.0, 3.0],
             random_after: vec![5.0, 4.9],
             random_comparator: vec![5.0, 5.0],
+            audits: Vec::new(),
         };
         assert!((counterfactual_t(&evidence) - 0.15 / 0.005f64.sqrt()).abs() < 1e-9);
         // Without a comparator the losses before stand in: d = [4.3, -3.9], r = [-3.0, -1.9].

@@ -24,6 +24,9 @@ pub struct ScoreRecord {
     pub overlap: Vec<OverlapRecord>,
     /// What was measured in stage 2; null where the peer was not judged in this window.
     pub judged: Option<Judged>,
+    /// How far each of the audited micro-batches is from what was computed, in spreads; left out where work is not audited.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audits: Vec<f64>,
     /// The proof of computation after this window.
     pub proof: ProofRecord,
     /// The rating before this window's match.
@@ -70,6 +73,16 @@ pub struct Judged {
     /// Sequences that are usual; 0 in logs from before there was a choice.
     #[serde(default)]
     pub usual: u64,
+    /// The work that was declared, in units of what is usual, if every audit agrees, else 0; left out where work is not audited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<f64>,
+    /// What the update does for the loss on random data, for the work in it, in nats a token ([`Benefits`](super::declared::Benefits)).
+    /// Left out where work is not audited and of a window without work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub benefit: Option<f64>,
+    /// What was usual in the window; left out where `benefit` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usual_benefit: Option<f64>,
 }
 
 fn one() -> f64 {
@@ -95,6 +108,16 @@ pub struct ProofRecord {
     /// Standard deviation of the strength.
     #[serde(default)]
     pub deviation: f64,
+    /// Declared work that agreed with its audits, on average, in units of what is usual; left out where work is not audited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<f64>,
+    /// The same over the last few windows: the lower of the two is paid. Left out where work is not audited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recent_work: Option<f64>,
+    /// The part of the pay for this work that what the updates did for the loss leaves, from 0 to 1 ([`Usefulness`](super::declared::Usefulness)).
+    /// Left out where work is not audited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worth: Option<f64>,
     /// Its factor in the score, at least 0.
     pub factor: f64,
 }

@@ -6,7 +6,9 @@ mod record;
 mod score;
 
 use super::{
-    GauntletError, Hotkey, Observation, Peer, ScoreRecord, overlap,
+    GauntletError, Hotkey, Observation, Peer, ScoreRecord,
+    declared::Usefulness,
+    overlap,
     penalty::Penalty,
     proof::{Claim, MovingAverage},
     rating::{PlackettLuce, Rating},
@@ -55,6 +57,15 @@ pub struct PeerState {
     pub rating: Rating,
     /// The average of its proofs of computation.
     pub proof: MovingAverage,
+    /// The average of the work that it declared and that agreed with its audits, in units of what is usual.
+    #[serde(default, skip_serializing_if = "MovingAverage::is_new")]
+    pub work: MovingAverage,
+    /// The same over the last few windows.
+    #[serde(default, skip_serializing_if = "MovingAverage::is_new")]
+    pub recent_work: MovingAverage,
+    /// What its updates did for the loss on random data, for the work in them, beside what is usual.
+    #[serde(default, skip_serializing_if = "Usefulness::is_new")]
+    pub usefulness: Usefulness,
     /// Its peer score.
     #[serde(with = "super::serde_exact_f64")]
     pub score: f64,
@@ -88,6 +99,7 @@ struct Case {
     stage1: Stage1,
     aggregated: bool,
     judged: Option<Judged>,
+    audits: Vec<f64>,
     before: PeerState,
     overlap: Vec<OverlapRecord>,
     penalties: Vec<Penalty>,
@@ -142,7 +154,7 @@ impl Gauntlet {
 
     /// Scores one window and returns a record for each peer that was observed, in the order of UIDs.
     ///
-    /// `outer_step` is the step of the window's round; it is written down, no rule uses it. The order
+    /// `outer_step` is the step of the window's round: what updates do for the loss is compared over windows as if they were of one. The order
     /// of the observations does not matter, to the last bit. Give one for each peer: one without an
     /// observation was not looked at and nothing happens to it, and of a peer with two, neither counts.
     /// Observations of hotkeys outside the roster are passed over. Evidence that holds anything but
@@ -182,9 +194,10 @@ impl Gauntlet {
         self.penalise_harm(&mut cases);
         self.penalise_copies(window, &mut cases, overlapping);
         self.slash(window, &mut cases);
+        self.weigh(&mut cases);
         self.rate(&cases);
         for (hotkey, case) in &mut cases {
-            self.prove(window, hotkey, case);
+            self.prove(window, outer_step, hotkey, case);
         }
         self.reference = work_share::reference(&self.evidence(), self.config.proof_expected);
         let belief = self.belief();
@@ -297,6 +310,9 @@ impl Gauntlet {
             registered_at_block,
             rating: PlackettLuce::new(&self.config).fresh(),
             proof: MovingAverage::default(),
+            work: MovingAverage::default(),
+            recent_work: MovingAverage::default(),
+            usefulness: Usefulness::default(),
             score: 0.0,
             last_judged: None,
             last_harmful: false,

@@ -119,6 +119,19 @@ impl Belief {
     }
 }
 
+/// How much says that a peer is the author of its object, given its strength before the window and the window's observation of it: of
+/// two who upload the same, the author is the one with more. It is a logarithm of odds,
+///
+/// `ln x + (o x tau - (x tau)^2 / 2) / v`:
+///
+/// whoever does a share of `x^2` of its work sends such an object with a chance that grows with `x`, and its own data says so with a
+/// normal `o` of mean `x tau` and variance `v`, where that of somebody else's object has mean 0. So a strong peer that uploads the object of
+/// a weak one does not pass for its author.
+pub fn authorship(strength: f64, observation: f64, variance: f64, tau: f64) -> f64 {
+    let expected = strength * tau;
+    strength.max(STEP / 2.0).ln() + (observation * expected - expected * expected / 2.0) / variance.max(1e-9)
+}
+
 /// How likely the evidence is for each strength `x` of the grid, the likeliest 1: the likelihood is normal,
 /// `exp(-windows (mean - x tau)^2 / 2)`.
 fn likelihoods(evidence: Evidence, tau: f64) -> Vec<f64> {
@@ -195,6 +208,20 @@ mod tests {
         assert!((reference(&peers, 1.5) - 2.0).abs() < 0.03);
         assert_eq!(reference(&[], 1.5), 1.5);
         assert!(reference(&[at(0.0, 30.0); 5], 1.5) >= 1.5 * LEAST);
+    }
+
+    #[test]
+    fn the_author_is_who_own_data_speaks_for() {
+        let tau = 2.0;
+        let author = |strength: f64, observation| authorship(strength, observation, 1.0, tau);
+        // A strong peer uploads what a peer of a quarter of the work has made: each is as usual for what it sent.
+        assert!(author(0.5, 0.5 * tau) > author(1.0, 0.0));
+        // It takes luck of more than a standard error to pass for the author.
+        assert!(author(0.5, 0.5 * tau) > author(1.0, 0.9) && author(0.5, 0.5 * tau) < author(1.0, 1.6));
+        // Who has never shown any work takes a lot more.
+        assert!(author(1.0, 0.0) > author(0.0, 8.0));
+        assert!(author(0.7, 0.0) == author(0.7, 0.0) && author(0.7, 0.1) > author(0.7, 0.0));
+        assert!(authorship(0.0, f64::NAN, 1.0, tau).is_nan() && authorship(0.5, 1.0, 0.0, tau).is_finite());
     }
 
     /// The upper tail of the normal distribution, by summing its density.

@@ -3,7 +3,7 @@
 use super::{
     Expected, GradientError, Header, Layout, PseudoGradient, TensorLayout,
     digest::{content_digest, signing_message},
-    encode::check_header,
+    encode::{check_header, check_sketches},
     metadata::read,
 };
 use sp_core::crypto::AccountId32;
@@ -52,6 +52,11 @@ pub fn decode(
         blobs.push(blob);
         rest = tail;
     }
+    let sketches = match layout.audited() {
+        Some(_) => blobs.last().copied().unwrap_or_default(),
+        None => &[],
+    };
+    check_sketches(&header, sketches, layout)?;
     for ((tensor, pair), exponent) in layout.tensors().iter().zip(blobs.chunks_exact(2)).zip(exponents) {
         wire::check(tensor, *exponent, pair[0], pair[1]).map_err(|problem| refused(tensor, problem))?;
     }
@@ -70,7 +75,7 @@ pub fn decode(
         .zip(exponents)
         .map(unpack)
         .collect::<Result<Vec<_>, GradientError>>()?;
-    Ok(PseudoGradient { header, tensors, digest })
+    Ok(PseudoGradient { header, tensors, sketches: sketches.to_vec(), digest })
 }
 
 /// The JSON header and what follows it.

@@ -36,6 +36,10 @@ pub enum GradientError {
     SampleCount { found: usize, expected: usize },
     #[error("value {index} that the pseudo-gradient shows of its model is not a finite number")]
     SampleNotFinite { index: usize },
+    #[error("the pseudo-gradient has {found} bytes of sketches; {sequences} sequences take {expected}")]
+    Sketches { found: u64, expected: u64, sequences: u64 },
+    #[error("the pseudo-gradient was made from {found} sequences; this run allows {limit}")]
+    TooManySequences { found: u64, limit: u64 },
     #[error("the sample digest is not 32 lower-case hex digits")]
     SampleDigest,
     #[error("the pseudo-gradient belongs to another run")]

@@ -1,8 +1,8 @@
 //! The codec of a run's model, and the sizes of objects that follow from it.
 
-use super::SAMPLE_DIGEST_CHARS;
+use super::{SAMPLE_DIGEST_CHARS, metadata::SKETCHES};
 use crate::manifest::CompressConfig;
-use templar_codec::{Codec, LayoutError, TensorLayout};
+use templar_codec::{Codec, LayoutError, TensorLayout, sketch::SEALED_BYTES};
 
 /// How every tensor of a model is written, in the model's fixed order.
 ///
@@ -16,6 +16,23 @@ use templar_codec::{Codec, LayoutError, TensorLayout};
 pub struct Layout {
     codec: Codec,
     samples_per_tensor: usize,
+    audited: Option<Audited>,
+}
+
+/// What an object of a run with declared work holds beside the tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Audited {
+    /// Sequences of a micro-batch, at least 1; the last one of an object may have fewer.
+    pub micro_batch: usize,
+    /// Micro-batches that a peer may declare.
+    pub most: usize,
+}
+
+impl Audited {
+    /// Sequences that a peer may declare.
+    pub fn most_sequences(&self) -> u64 {
+        self.micro_batch.saturating_mul(self.most) as u64
+    }
 }
 
 impl Layout {
@@ -28,7 +45,24 @@ impl Layout {
         config: &CompressConfig,
         samples_per_tensor: usize,
     ) -> Result<Self, LayoutError> {
-        Ok(Self { codec: Codec::new(tensors, config)?, samples_per_tensor })
+        Ok(Self { codec: Codec::new(tensors, config)?, samples_per_tensor, audited: None })
+    }
+
+    /// The layout of a run whose objects hold a sketch of each micro-batch's gradient.
+    pub fn with_sketches(self, audited: Audited) -> Self {
+        Self { audited: Some(audited), ..self }
+    }
+
+    /// What an object holds of each micro-batch; none where the run does not ask for it.
+    pub fn audited(&self) -> Option<Audited> {
+        self.audited
+    }
+
+    /// Bytes of the sketches of so many sequences; 0 where the run asks for none.
+    pub fn sketch_bytes(&self, sequences: u64) -> u64 {
+        let micro_batches =
+            self.audited.map_or(0, |audited| sequences.div_ceil(audited.micro_batch.max(1) as u64));
+        micro_batches.saturating_mul((SEALED_BYTES * self.tensors().len()) as u64)
     }
 
     /// What encodes, decodes and aggregates.
@@ -65,13 +99,17 @@ impl Layout {
         const FIXED: usize = 1024 + SAMPLE_DIGEST_CHARS;
         // An exponent takes at most 5 characters, a sample 8.
         let entries: usize = self.tensors().iter().map(|t| 2 * (6 * t.name.len() + ENTRY) + 5).sum();
-        FIXED + 8 * self.model_samples() + entries
+        // The sketches' entry is shorter than a tensor's two.
+        let sketches = self.audited.map_or(0, |_| ENTRY + SKETCHES.len());
+        FIXED + 8 * self.model_samples() + entries + sketches
     }
 
     /// The largest object that can be a pseudo-gradient of this layout, in bytes: what a receiver asks of
     /// the store before it fetches anything.
     pub fn max_object_bytes(&self) -> usize {
-        8 + self.max_header_bytes() + self.codec.max_payload_bytes()
+        let one = SEALED_BYTES * self.tensors().len();
+        let sketches = self.audited.map_or(0, |audited| audited.most.saturating_mul(one));
+        (8 + self.max_header_bytes() + self.codec.max_payload_bytes()).saturating_add(sketches)
     }
 }
 

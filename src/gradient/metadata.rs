@@ -86,6 +86,9 @@ fn array<const N: usize>(text: &str, field: &str) -> Result<[u8; N], GradientErr
     Ok(bytes)
 }
 
+/// The name of the blob with the sketches, which no tensor of a model has.
+pub(super) const SKETCHES: &str = "templar.sketches";
+
 /// Names of the two blobs of a tensor.
 pub(super) fn blob_names(name: &str) -> [String; 2] {
     [format!("{name}.positions"), format!("{name}.values")]
@@ -126,9 +129,12 @@ struct Metadata {
 }
 
 /// Reads the header of a safetensors file: the entry `templar`, and the length of each blob in the
-/// layout's order (positions, then values). The blobs must lie one behind the other from 0.
+/// layout's order (positions, then values), and last of the sketches where the run asks for them. The blobs must lie one
+/// behind the other from 0.
 pub(super) fn read(json: &[u8], layout: &Layout) -> Result<(Raw, Vec<usize>), GradientError> {
-    let names: Vec<String> = layout.tensors().iter().flat_map(|t| blob_names(&t.name)).collect();
+    let sketches = layout.audited().map(|_| SKETCHES.to_owned());
+    let names: Vec<String> =
+        layout.tensors().iter().flat_map(|t| blob_names(&t.name)).chain(sketches).collect();
     let mut found: Vec<Option<[usize; 2]>> = vec![None; names.len()];
     let mut refused = None;
     let visitor = HeaderVisitor { names: &names, found: &mut found, refused: &mut refused };

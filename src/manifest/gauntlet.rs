@@ -12,6 +12,9 @@ pub enum Proof {
     /// Sequence by sequence, the drop on the peer's own data by its own update minus the drop by the
     /// other peers' updates, corrected by the same difference on random data, over its own spread.
     Counterfactual,
+    /// What the peer declares to have done, by sketches of its micro-batches' gradients of which some are computed again; that its object
+    /// contains it is shown as under `counterfactual`.
+    Audited,
     /// None: everybody is believed. For simulations that ask what the proof is good for.
     Off,
 }
@@ -82,6 +85,9 @@ pub struct GauntletConfig {
     pub power: f64,
     /// Windows between two settings of weights on chain.
     pub windows_per_weights: u64,
+    /// `audited` only: how declared work is audited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditRules>,
     /// Pay by rank, in two tiers, in place of `power`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tiers: Option<Tiers>,
@@ -91,6 +97,16 @@ pub struct GauntletConfig {
     /// Who is judged where there is no time for all, in place of the lottery among everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bins: Option<Bins>,
+}
+
+/// How the work that peers declare is audited.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditRules {
+    /// Micro-batches of each peer that are computed again, at least 2: with one a lie costs nothing.
+    pub micro_batches: usize,
+    /// How far a sketch may be from what is computed, in spreads of the window's gradients.
+    pub tolerance: f64,
 }
 
 fn unanswered_windows() -> u64 {
@@ -166,6 +182,24 @@ impl GauntletConfig {
     /// The similarity from which two objects are looked at as one and its copy.
     pub fn overlap_limit(&self) -> f64 {
         self.slashing.as_ref().map_or(self.overlap_max, |rules| rules.overlap_high.min(self.overlap_max))
+    }
+
+    /// The same rules where work cannot be audited: peers are paid by what their updates show alone.
+    #[must_use]
+    pub fn without_audits(self) -> Self {
+        let proof = if self.proof == Proof::Audited { Proof::Counterfactual } else { self.proof };
+        Self { proof, audit: None, ..self }
+    }
+
+    /// Whether there are rules of audits exactly where there are audits, and they mean something.
+    pub(crate) fn audits_hold(&self) -> bool {
+        match (self.proof, self.audit) {
+            (Proof::Audited, Some(audit)) => {
+                audit.micro_batches >= 2 && audit.tolerance > 0.0 && audit.tolerance <= 0.4
+            }
+            (Proof::Audited, None) | (_, Some(_)) => false,
+            _ => true,
+        }
     }
 
     /// Whether the values of the optional tables are within their bounds.

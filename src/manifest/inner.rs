@@ -106,10 +106,12 @@ impl InnerConfig {
 
 #[cfg(test)]
 mod tests {
-    use crate::manifest::{ManifestFile, Precision};
+    use crate::manifest::{Manifest, ManifestFile, Precision};
 
     fn with(table: &str) -> Result<ManifestFile, String> {
-        let text = include_str!("local.toml");
+        let local = ManifestFile::preset("local").unwrap().parsed;
+        let local = Manifest { gauntlet: local.gauntlet.clone().without_audits(), ..local };
+        let text = toml::to_string(&local).unwrap();
         let at = text.find("[compress]").unwrap();
         ManifestFile::parse(&format!("{}{table}\n{}", &text[..at], &text[at..])).map_err(|e| e.to_string())
     }

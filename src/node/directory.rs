@@ -31,6 +31,12 @@ impl BucketCache {
         Self::with(move |credential| Arc::new(S3Store::reader(credential, &endpoint, &options)))
     }
 
+    /// [`Self::new`], for a command that reads much at one go: see [`S3Options::patient`].
+    pub fn patient(endpoint: Endpoint) -> Self {
+        let options = S3Options::patient();
+        Self::with(move |credential| Arc::new(S3Store::reader(credential, &endpoint, &options)))
+    }
+
     /// Buckets are opened by this: in simulations they are in memory.
     pub fn with(open: impl Fn(&ReadCredential) -> Arc<dyn Store> + Send + Sync + 'static) -> Self {
         Self { with: Box::new(open), open: BTreeMap::new() }

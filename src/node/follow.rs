@@ -129,6 +129,29 @@ pub async fn count_accepted(
     counts.try_fold(0, |sum, count| async move { Ok(sum + count) }).await
 }
 
+/// Windows before a checkpoint's in which the record that led to it is looked for.
+const RECALLED: usize = 200;
+
+/// Learns which record led to a model that came from a checkpoint: the next record names it, and who has missed a turn is in it. It may be
+/// some windows older than the checkpoint, where nobody has decided since.
+///
+/// # Errors
+/// As [`fetch_round`]: who does not know the record before must not decide.
+pub async fn recall(
+    directory: &Directory,
+    manifest: &ManifestFile,
+    replica: &mut Replica,
+) -> Result<(), NodeError> {
+    for window in replica.unrecalled().rev().take(RECALLED) {
+        if let Some(signed) = fetch_round(directory, manifest, window).await?
+            && replica.recall(&signed)
+        {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// The record of a window that is over: as the validator with the highest stake has it, else as another one of the run does.
 ///
 /// # Errors
@@ -394,11 +417,12 @@ async fn fits(
     if instead(replica, sources, said, following).await? {
         return Ok(Fit::Again);
     }
-    // What mirrors said since the last record that was to be believed was not the run's; starting over may help.
-    let (window, trusting) = (said.window(), mirrors.trusting());
+    // What was applied before was not the run's, further back than can be taken back: mirrors said so, or two parts of the validators
+    // could not reach each other for several windows. From a checkpoint on there is one run.
+    let window = said.window();
     mirrors.contradict();
     Err(match error {
-        NodeError::OutOfOrder { .. } if trusting => {
+        NodeError::OutOfOrder { .. } => {
             let theirs = said.record().model.clone();
             NodeError::Diverged { window, ours: replica.hash.clone(), theirs }
         }
@@ -407,6 +431,9 @@ async fn fits(
 }
 
 /// Puts the record on which `said` follows in the place of the last one that was applied, if that is another and can be had.
+///
+/// # Errors
+/// Where it may be cannot be asked for the moment.
 async fn instead(
     replica: &mut Replica,
     sources: &Sources,
@@ -422,7 +449,7 @@ async fn instead(
         tracing::warn!(window = last.window, "the run goes on without this round: it is taken back");
         return Ok(replica.go_back());
     }
-    let Some(other) = sources.record_with(last.window, previous).await else { return Ok(false) };
+    let Some(other) = sources.record_with(last.window, previous).await? else { return Ok(false) };
     if !replica.could_replace(other.record()) {
         return Ok(false);
     }

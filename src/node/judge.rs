@@ -4,14 +4,21 @@
 use super::{Identity, NodeError, Replica, View, gather::Gathered};
 use crate::{
     aggregate, data,
-    gauntlet::Evidence,
-    gradient::{PseudoGradient, SparseTensor},
+    gauntlet::{
+        Evidence,
+        declared::{FARTHEST, Spread, distance},
+    },
+    gradient::{PseudoGradient, SparseTensor, sketch_seed},
     model::Llama,
+    train::sketches,
     wallet::AccountId,
     window::Window,
 };
 use std::{collections::BTreeSet, sync::Arc};
 use tch::{Device, Tensor};
+
+/// Micro-batches of random data that say how much gradients differ.
+const MOST_REFERENCES: usize = 4;
 
 /// Two more copies of the model: what the window's peers trained from, and that after the step of whoever is measured.
 #[derive(Debug)]
@@ -31,6 +38,8 @@ pub struct Shared {
     members: Vec<(AccountId, Arc<PseudoGradient>)>,
     /// The losses on random data after the round; none where nobody was aggregated.
     round: Option<Vec<f64>>,
+    /// How much the gradients of micro-batches differ, by those of the random data; none where declared work is not audited.
+    spread: Option<Spread>,
 }
 
 impl Judge {
@@ -70,7 +79,9 @@ impl Judge {
         let members = gathered.accepted().filter(|(hotkey, ..)| chosen.contains(*hotkey));
         let members = members.map(|(hotkey, _, delivered)| Ok((hotkey.clone(), delivered.gradient()?)));
         let members = members.collect::<Result<_, NodeError>>()?;
-        let mut shared = Shared { seed: *seed, random, before, chosen: chosen.clone(), members, round: None };
+        let spread = self.spread(view, window, &random)?;
+        let mut shared =
+            Shared { seed: *seed, random, before, chosen: chosen.clone(), members, round: None, spread };
         let round = shared.round_without(None);
         if !round.is_empty() {
             let [random] = self.after(view, &round, step, [&shared.random])?;
@@ -110,6 +121,10 @@ impl Judge {
             }
             _ => self.after(view, &others, step, [&own, &shared.random])?.into(),
         };
+        let audits = match &itself {
+            Some(payload) => self.audit(view, window, hotkey, payload, &claimed, shared)?,
+            None => Vec::new(),
+        };
         Ok(Evidence {
             own_before,
             own_after,
@@ -117,7 +132,58 @@ impl Judge {
             random_before: shared.before.clone(),
             random_after,
             random_comparator,
+            audits,
         })
+    }
+
+    /// How much the gradients of the window's random data differ from micro-batch to micro-batch, where declared work is audited. They
+    /// are nobody's, so that nobody's objects have a say in how far is far.
+    fn spread(
+        &mut self,
+        view: &View<'_>,
+        window: Window,
+        random: &Tensor,
+    ) -> Result<Option<Spread>, NodeError> {
+        let manifest = &view.identity.manifest.parsed;
+        if manifest.gauntlet.audit.is_none() {
+            return Ok(None);
+        }
+        let seed = sketch_seed(&view.identity.manifest.hash(), window);
+        let (micro_batch, count) = (manifest.train.micro_batch, random.size()[0] as usize);
+        let whole = (0..count / micro_batch.max(1)).take(MOST_REFERENCES);
+        let sketches = whole.map(|number| {
+            let tokens = random.narrow(0, (number * micro_batch) as i64, micro_batch as i64);
+            sketches::sketch(&mut self.before, &tokens, seed)
+        });
+        Ok(Spread::of(&sketches.collect::<Result<Vec<_>, _>>()?))
+    }
+
+    /// Computes some of the declared micro-batches again, drawn by the window's seed: how far each of the object's sketches is from
+    /// that. Empty where declared work is not audited.
+    fn audit(
+        &mut self,
+        view: &View<'_>,
+        window: Window,
+        hotkey: &AccountId,
+        payload: &PseudoGradient,
+        claimed: &[u64],
+        shared: &Shared,
+    ) -> Result<Vec<f64>, NodeError> {
+        let manifest = &view.identity.manifest.parsed;
+        let (Some(rules), Some(spread)) = (manifest.gauntlet.audit, &shared.spread) else {
+            return Ok(Vec::new());
+        };
+        let seed = sketch_seed(&view.identity.manifest.hash(), window);
+        let micro_batches: Vec<&[u64]> = claimed.chunks(manifest.train.micro_batch.max(1)).collect();
+        let drawn = data::audited(&shared.seed, hotkey.as_ref(), micro_batches.len(), rules.micro_batches);
+        let audit = |number: usize| {
+            let (Some(sequences), Some(sketch)) = (micro_batches.get(number), payload.sketch(number)) else {
+                return Ok(FARTHEST);
+            };
+            let computed = sketches::sketch(&mut self.before, &view.tokens(sequences)?, seed)?;
+            Ok(distance(&sketch, &computed, spread))
+        };
+        drawn.into_iter().map(audit).collect()
     }
 
     /// The losses on each batch after a step of some peers.

@@ -45,11 +45,6 @@ impl Mirrors {
         order
     }
 
-    /// Whether a mirror's word stands in for the leader's now.
-    pub(super) fn trusting(&self) -> bool {
-        !self.state().trusted.is_empty()
-    }
-
     /// A mirror's record was applied.
     pub(super) fn trust(&self, hotkey: &AccountId) {
         let mut state = self.state();
@@ -129,7 +124,6 @@ mod tests {
         mirrors.confirm();
         mirrors.contradict();
         assert_eq!(asked(), [key(1)], "who did not fit a model that was right was wrong");
-        assert!(!mirrors.trusting());
 
         let mirrors = Mirrors::default();
         let asked = || mirrors.order(&all).len();

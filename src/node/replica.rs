@@ -5,7 +5,7 @@ use crate::{
     aggregate,
     checkpoint::{CheckpointError, Form},
     codec::Rule,
-    gradient::{Layout, PseudoGradient},
+    gradient::{Audited, Layout, PseudoGradient},
     manifest::Manifest,
     model::{Lender, Lent, Llama, Snapshot, parameter_shapes},
     round::{CheckpointRecord, RoundRecord, SignedRound, SyncRecord},
@@ -81,6 +81,10 @@ impl Replica {
             &manifest.compress,
             manifest.gauntlet.sync_samples,
         )?;
+        let layout = match manifest.declared_batches() {
+            Some(most) => layout.with_sketches(Audited { micro_batch: manifest.train.micro_batch, most }),
+            None => layout,
+        };
         let hash = hex::encode(model.hash());
         let window = start_window.saturating_sub(1);
         let (members, manifest) = (BTreeSet::new(), manifest.clone());
@@ -267,15 +271,20 @@ impl Replica {
         Ok(())
     }
 
-    /// Learns which record led to this model, where it came from a checkpoint.
-    pub fn recall(&mut self, signed: &SignedRound) {
+    /// Learns which record led to this model, where it came from a checkpoint: whether it is this one. The windows after it, up to
+    /// the checkpoint's, had none.
+    pub fn recall(&mut self, signed: &SignedRound) -> bool {
         let record = &signed.record;
-        if self.last.is_none() && record.window == self.window {
-            let named = record.accepted.iter().map(|accepted| accepted.hotkey.clone()).collect();
-            let (window, hash, passed) = (record.window, signed.hash.clone(), record.passed.clone());
-            let nulls = u64::from(record.null.is_some());
-            self.last = Some(Last { window, hash, named, passed, nulls, said_s: None });
+        let stepped = u64::from(!record.accepted.is_empty() && record.null.is_none());
+        if self.last.is_some() || record.window > self.window || record.round + stepped != self.round {
+            return false;
         }
+        let named = record.accepted.iter().map(|accepted| accepted.hotkey.clone()).collect();
+        let (window, hash, passed) = (record.window, signed.hash.clone(), record.passed.clone());
+        let nulls = u64::from(record.null.is_some());
+        self.last = Some(Last { window, hash, named, passed, nulls, said_s: None });
+        self.recorded = window;
+        true
     }
 
     /// Passes over windows up to this one, which nobody has decided: there is no step.
@@ -321,6 +330,12 @@ impl Replica {
         (self.round, self.hash) = (round, hash);
         (self.members, self.last) = (members, last);
         true
+    }
+
+    /// The windows whose records may have led to this model and are not known: none where one is.
+    pub(super) fn unrecalled(&self) -> std::ops::RangeInclusive<Window> {
+        let first = if self.last.is_some() { self.window + 1 } else { self.start_window };
+        first..=self.window
     }
 
     /// The last record that was applied.

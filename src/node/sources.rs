@@ -165,15 +165,22 @@ impl Sources {
     }
 
     /// Another record of a window than the one that was applied: the one with this hash, from whoever has it.
-    pub async fn record_with(&self, window: Window, hash: &str) -> Option<Said> {
+    ///
+    /// # Errors
+    /// Nobody who answers has it, and somebody's bucket does not answer for the moment.
+    pub async fn record_with(&self, window: Window, hash: &str) -> Result<Option<Said>, NodeError> {
+        let mut away = None;
         for bucket in std::iter::once(&self.leader).chain(&self.validators) {
-            if let Ok(Some(said)) = self.record_in(window, bucket).await
-                && said.signed.hash == hash
-            {
-                return Some(Said { decides: true, ..said });
+            match self.record_in(window, bucket).await {
+                Ok(Some(said)) if said.signed.hash == hash => {
+                    return Ok(Some(Said { decides: true, ..said }));
+                }
+                Ok(_) => {}
+                Err(error) if error.is_transient() => away = Some(error),
+                Err(error) => tracing::debug!(window, hotkey = %bucket.0, %error, "no usable record"),
             }
         }
-        None
+        away.map_or(Ok(None), Err)
     }
 
     /// The first window after `window` of which there is a record: in the leader's bucket, or where that has none in another's.

@@ -67,6 +67,15 @@ pub fn weights_are_due(manifest: &Manifest, start: Window, window: Window) -> bo
     (window + 1).saturating_sub(start).is_multiple_of(every) || last_window(manifest, start) == Some(window)
 }
 
+/// What judging a window has found.
+#[derive(Debug, Clone, Default)]
+pub struct Measured {
+    /// The losses and audits of those who were judged.
+    pub evidence: BTreeMap<AccountId, Evidence>,
+    /// The pairs of objects that overlap too much, by chunks that nobody knew while uploads could change.
+    pub overlapping: Vec<overlap::Pair>,
+}
+
 /// A window whose objects were gathered, before the model takes its step.
 #[derive(Debug)]
 pub struct OpenWindow<'a> {
@@ -124,10 +133,16 @@ impl<'a> OpenWindow<'a> {
         seed: &[u8; 32],
         order: &[AccountId],
         mut go_on: impl AsyncFnMut(&AccountId) -> bool,
-    ) -> Result<BTreeMap<AccountId, Evidence>, NodeError> {
+    ) -> Result<Measured, NodeError> {
         let step = self.step * view.identity.manifest.parsed.gauntlet.evaluation_step;
         let (window, gathered) = (self.window, self.gathered);
         let shared = heavy(|| judge.share(view, window, seed, gathered, chosen, step))?;
+        let (layout, limit) = (view.replica.layout(), view.identity.manifest.parsed.gauntlet.overlap_limit());
+        let overlapping = match overlap::is_drawn(layout) {
+            // What the round was decided by could be aimed at: its chunks are known before uploads close.
+            true => heavy(|| gathered.overlapping(layout, seed, limit))?,
+            false => self.overlapping.clone(),
+        };
         let mut evidence = BTreeMap::new();
         for hotkey in order {
             if !go_on(hotkey).await {
@@ -136,7 +151,7 @@ impl<'a> OpenWindow<'a> {
             let measured = heavy(|| judge.evidence(view, window, hotkey, gathered, &shared, step))?;
             evidence.insert(hotkey.clone(), measured);
         }
-        Ok(evidence)
+        Ok(Measured { evidence, overlapping })
     }
 
     /// Scores the window.
@@ -147,9 +162,9 @@ impl<'a> OpenWindow<'a> {
         &self,
         gauntlet: &mut Gauntlet,
         chosen: &BTreeSet<AccountId>,
-        evidence: BTreeMap<AccountId, Evidence>,
+        measured: Measured,
     ) -> Result<Vec<ScoreRecord>, GauntletError> {
-        let observations = self.gathered.observations(chosen, evidence);
-        gauntlet.update_with(self.window, self.step, &observations, &self.overlapping, &self.claims)
+        let observations = self.gathered.observations(chosen, measured.evidence);
+        gauntlet.update_with(self.window, self.step, &observations, &measured.overlapping, &self.claims)
     }
 }

@@ -46,6 +46,8 @@ pub struct Chart {
     pub from_zero: bool,
     /// The lines.
     pub series: Vec<Series>,
+    /// Places on the horizontal axis with a word each, drawn as upright lines.
+    pub marks: Vec<(f64, String)>,
 }
 
 /// One line of a chart.
@@ -53,7 +55,7 @@ pub struct Chart {
 pub struct Series {
     /// Its name in the legend.
     pub name: String,
-    /// Its points, in the order in which they are joined. What is not finite is left out.
+    /// Its points, in the order in which they are joined. What is not finite is left out, and the line has a gap there.
     pub points: Vec<(f64, f64)>,
     /// Whether the line is dashed.
     pub dashed: bool,
@@ -106,6 +108,7 @@ impl Chart {
         let legend_width = if self.series.len() > 1 { 160.0 } else { 8.0 };
         let plot = root.margin(px(82.0), px(12.0), px(12.0), px(24.0 + legend_width));
         let (x_range, y_range) = self.ranges();
+        let (x_shown, y_shown) = (x_range.clone(), y_range.clone());
         let decimals = decimals(&y_range);
         let x_labels = ((x_range.end - x_range.start) as usize + 1).clamp(2, 11);
         let mut chart = ChartBuilder::on(&plot)
@@ -132,17 +135,25 @@ impl Chart {
         for (series, colour) in self.series.iter().zip(COLOURS.iter().cycle()) {
             let points: Vec<(f64, f64)> = series.finite().collect();
             let line = colour.stroke_width(px(2.0) as u32);
-            if series.dashed {
-                chart
-                    .draw_series(DashedLineSeries::new(points.clone(), px(7.0), px(5.0), line))
-                    .map_err(failed)?;
-            } else {
-                chart.draw_series(LineSeries::new(points.clone(), line)).map_err(failed)?;
+            for run in series.runs() {
+                if series.dashed {
+                    chart.draw_series(DashedLineSeries::new(run, px(7.0), px(5.0), line)).map_err(failed)?;
+                } else {
+                    chart.draw_series(LineSeries::new(run, line)).map_err(failed)?;
+                }
             }
             if points.len() <= MOST_MARKERS {
                 let marks = points.into_iter().map(|point| Circle::new(point, px(3.0), colour.filled()));
                 chart.draw_series(marks).map_err(failed)?;
             }
+        }
+        for (at, word) in self.marks.iter().filter(|(at, _)| (x_shown.start..=x_shown.end).contains(at)) {
+            let upright = vec![(*at, y_shown.start), (*at, y_shown.end)];
+            let line = FAINT.stroke_width(px(1.0) as u32);
+            chart.draw_series(DashedLineSeries::new(upright, px(3.0), px(3.0), line)).map_err(failed)?;
+            let style = font(13.0, &FAINT).pos(Pos::new(HPos::Left, VPos::Top));
+            let word = Text::new(format!(" {word}"), (*at, y_shown.end), style);
+            chart.draw_series([word]).map_err(failed)?;
         }
         if self.series.len() > 1 {
             let left = SIZE.0 as f64 - legend_width - 8.0;
@@ -197,11 +208,20 @@ impl Chart {
 const MOST_MARKERS: usize = 60;
 
 impl Series {
-    fn finite(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
-        // Beyond f32's range the arithmetic of the axes would overflow.
-        let fits = |value: f64| value.abs() < 1e30;
-        self.points.iter().copied().filter(move |(x, y)| fits(*x) && fits(*y))
+    /// The pieces between gaps.
+    fn runs(&self) -> Vec<Vec<(f64, f64)>> {
+        let is_gap = |(x, y): &(f64, f64)| !fits(*x) || !fits(*y);
+        self.points.split(is_gap).filter(|run| !run.is_empty()).map(<[_]>::to_vec).collect()
     }
+
+    fn finite(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
+        self.points.iter().copied().filter(|(x, y)| fits(*x) && fits(*y))
+    }
+}
+
+/// Whether a value can be drawn: beyond f32's range the arithmetic of the axes would overflow.
+fn fits(value: f64) -> bool {
+    value.abs() < 1e30
 }
 
 /// Smallest and largest value; 0 to 0 for none.
@@ -242,6 +262,7 @@ mod tests {
                 Series { name: "one".into(), points: points.clone(), dashed: false },
                 Series { name: "two".into(), points, dashed: true },
             ],
+            marks: vec![(1.0, "here".into()), (9.0, "beyond".into())],
         }
     }
 
@@ -251,8 +272,16 @@ mod tests {
         for words in ["Title &lt;&amp;&gt;", "window", "loss (nats per token)", "one", "two", "subtitle"] {
             assert!(svg.contains(words), "{words}");
         }
-        assert!(!svg.contains("NaN"));
+        assert!(!svg.contains("NaN") && svg.contains("here") && !svg.contains("beyond"));
         assert_eq!(svg.matches("<circle").count(), 4);
+    }
+
+    #[test]
+    fn a_line_has_a_gap_where_a_point_is_not_finite() {
+        let nan = f64::NAN;
+        let points = vec![(0.0, 1.0), (1.0, 1.0), (1.0, nan), (nan, 1.0), (3.0, 2.0)];
+        let runs = Series { name: String::new(), points, dashed: false }.runs();
+        assert_eq!(runs, [vec![(0.0, 1.0), (1.0, 1.0)], vec![(3.0, 2.0)]]);
     }
 
     #[test]

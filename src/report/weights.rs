@@ -12,6 +12,7 @@ use super::plot::{Chart, PlotError, Series};
 use crate::{
     chain::WeightEvent,
     telemetry::files::{replace, write_atomic},
+    wallet::AccountId,
     window::{Block, Uid},
 };
 
@@ -96,12 +97,22 @@ pub fn from_jsonl(reader: impl BufRead) -> Result<Vec<WeightEvent>, WeightsRepor
 }
 
 /// A validator's weights over time, one line for each of the UIDs with the largest. A weight stands until the
-/// next setting or reveal, and at most until the block `to`.
+/// next setting or reveal, and at most until the block `to`. Where the validator's UID is another hotkey's than before, the lines have a gap and
+/// the place a mark: when the UID changed hands is not known from these events, but that it did by then.
 pub fn chart(events: &[WeightEvent], mechanism: u8, validator: Uid, to: Block) -> Chart {
     let own =
         events.iter().filter(|event| (event.mechanism, event.validator_uid) == (mechanism, Some(validator)));
-    let settings: Vec<(Block, BTreeMap<Uid, f64>)> =
-        own.filter_map(|event| Some((event.block, shares(event.what.weights()?)))).collect();
+    let mut settings: Vec<(Block, BTreeMap<Uid, f64>)> = Vec::new();
+    let mut changes: Vec<(Block, Block)> = Vec::new();
+    let mut holder: Option<(&AccountId, Block)> = None;
+    for event in own {
+        if let Some((hotkey, seen)) = holder.filter(|(hotkey, _)| **hotkey != event.hotkey) {
+            tracing::debug!(validator, %hotkey, now = %event.hotkey, "the UID changed hands");
+            changes.push((seen, event.block));
+        }
+        holder = Some((&event.hotkey, event.block));
+        settings.extend(event.what.weights().map(|weights| (event.block, shares(weights))));
+    }
     let mut sums: BTreeMap<Uid, f64> = BTreeMap::new();
     let ends = settings.iter().skip(1).map(|(block, _)| *block).chain([to]);
     for ((from, shares), end) in settings.iter().zip(ends) {
@@ -116,10 +127,17 @@ pub fn chart(events: &[WeightEvent], mechanism: u8, validator: Uid, to: Block) -
     largest.truncate(MOST_LINES);
     let series = largest.into_iter().map(|(uid, _)| {
         let mut points: Vec<(f64, f64)> = Vec::new();
+        let mut changes = changes.iter().peekable();
         for (block, shares) in &settings {
             let share = shares.get(&uid).copied().unwrap_or(0.0);
-            if let Some((_, before)) = points.last().copied() {
-                points.push((*block as f64, before));
+            let before = points.last().map(|(_, before)| *before);
+            match (before, changes.next_if(|(_, change)| change <= block)) {
+                (Some(before), Some((seen, _))) => {
+                    // The last that is known of who was there before.
+                    points.extend([(*seen as f64, before), (*seen as f64, f64::NAN)]);
+                }
+                (Some(before), None) => points.push((*block as f64, before)),
+                (None, _) => {}
             }
             points.push((*block as f64, share));
         }
@@ -143,6 +161,7 @@ pub fn chart(events: &[WeightEvent], mechanism: u8, validator: Uid, to: Block) -
         y_label: "share of its weights".to_owned(),
         from_zero: true,
         series,
+        marks: changes.iter().map(|(_, block)| (*block as f64, "another hotkey".to_owned())).collect(),
     }
 }
 
@@ -220,6 +239,21 @@ mod tests {
         assert_eq!(from_jsonl(text.as_bytes()).unwrap(), events());
         let broken = text.clone() + "{\"block\":1";
         assert!(matches!(from_jsonl(broken.as_bytes()), Err(WeightsReportError::Line { line: 6, .. })));
+    }
+
+    #[test]
+    fn a_uid_that_changed_hands_has_a_gap_and_a_mark() {
+        let mut all = events();
+        for event in &mut all[3..] {
+            event.hotkey = AccountId::new([9; 32]);
+        }
+        let chart = chart(&all, 0, 4, 60);
+        let (points, mark) = (&chart.series[0].points, &chart.marks);
+        assert_eq!(mark, &[(40.0, "another hotkey".to_owned())]);
+        assert_eq!(points[..4], [(10.0, 0.5), (30.0, 0.5), (30.0, 1.0), (30.0, 1.0)]);
+        assert!(points[4].1.is_nan());
+        assert_eq!(points[5..], [(40.0, 0.0), (60.0, 0.0)]);
+        assert!(chart.svg().unwrap().contains("another hotkey"));
     }
 
     #[test]

@@ -3,16 +3,27 @@
 //! Honest validators that see the same objects measure the same, to the last bit, so that each object is
 //! measured once and every validator is told.
 
-use super::{bigram::LogProbabilities, peer::World, population::Upload};
+use super::{bigram::Probabilities, peer::World, population::Upload};
 use crate::{
     codec::{Norms, Rule},
     data,
-    gauntlet::{Evidence, Hotkey, overlap, stage1, stage1::Stage1, sync},
-    gradient::{self, Expected, SparseTensor},
+    gauntlet::{
+        Evidence, Hotkey,
+        declared::{FARTHEST, Spread, distance},
+        overlap,
+        proof::Claim,
+        stage1,
+        stage1::Stage1,
+        sync,
+    },
+    gradient::{self, Expected, PseudoGradient, SparseTensor},
     manifest::GauntletConfig,
     window::{NetUid, PutWindow},
 };
 use std::collections::BTreeMap;
+
+/// Micro-batches of random data that say how much gradients differ, as the validator has them.
+const REFERENCES: usize = 4;
 
 /// The simulator's subnet.
 pub const NETUID: NetUid = 3;
@@ -25,8 +36,27 @@ pub struct Seen {
     pub assigned: Vec<u64>,
     /// The verdict of stage 1.
     pub stage1: Stage1,
-    /// Its coefficients, where it was accepted.
-    pub tensors: Option<Vec<SparseTensor>>,
+    /// Its object, where it was accepted.
+    pub object: Option<PseudoGradient>,
+}
+
+impl Seen {
+    /// The object's coefficients, where it was accepted.
+    pub fn tensors(&self) -> Option<&[SparseTensor]> {
+        self.object.as_ref().map(|object| object.tensors.as_slice())
+    }
+
+    /// What it says to have done, where it was accepted.
+    pub fn claim(&self) -> Option<Claim> {
+        let claimed = self.object.as_ref()?.header.sample_count;
+        Some(Claim { claimed, usual: self.assigned.len() as u64 })
+    }
+
+    /// The sequences that it says to have trained on.
+    fn claimed(&self) -> &[u64] {
+        let count = self.object.as_ref().map_or(0, |object| object.header.sample_count as usize);
+        &self.assigned[..count.min(self.assigned.len())]
+    }
 }
 
 /// Stands for an sr25519 signature, which costs more than all the rest of a simulated peer's window.
@@ -40,7 +70,7 @@ pub fn sign(hotkey: &Hotkey, message: &[u8]) -> [u8; 64] {
 pub fn stage1(upload: &Upload, world: &World, put: PutWindow, rules: &GauntletConfig, step: f64) -> Seen {
     let (hotkey, uid, assigned) = (upload.hotkey.clone(), upload.uid, upload.assigned.clone());
     let Some((object, at_ms)) = &upload.object else {
-        return Seen { hotkey, assigned, stage1: Stage1::Absent, tensors: None };
+        return Seen { hotkey, assigned, stage1: Stage1::Absent, object: None };
     };
     let timing = put.judge(at_ms / 1000);
     let expected =
@@ -48,7 +78,8 @@ pub fn stage1(upload: &Upload, world: &World, put: PutWindow, rules: &GauntletCo
     let verify = |signer: &Hotkey, message: &[u8], given: &[u8; 64]| sign(signer, message) == *given;
     let decoded = gradient::decode(object, world.layout, &expected, verify).map_err(|e| e.to_string());
     let decoded = decoded.and_then(|payload| {
-        if payload.header.sample_digest == upload.digest {
+        let claimed = assigned.get(..payload.header.sample_count as usize);
+        if claimed.is_some_and(|claimed| payload.header.sample_digest == upload.digest_of(world, claimed)) {
             Ok(payload)
         } else {
             Err("it does not claim the data that the window assigns".to_owned())
@@ -60,8 +91,8 @@ pub fn stage1(upload: &Upload, world: &World, put: PutWindow, rules: &GauntletCo
         .map(|p| sync::steps_behind(&ours, &p.header.model_samples, step))
         .map_err(Clone::clone);
     let stage1 = stage1::judge(Some(stage1::Found { timing, content }), rules.sync_max);
-    let tensors = decoded.ok().filter(|_| stage1.is_accepted()).map(|p| p.tensors);
-    Seen { hotkey, assigned, stage1, tensors }
+    let object = decoded.ok().filter(|_| stage1.is_accepted());
+    Seen { hotkey, assigned, stage1, object }
 }
 
 /// The values of the model of `lag` rounds ago that a peer shows.
@@ -82,12 +113,14 @@ pub struct Judge<'a> {
     random: Vec<u64>,
     /// Gradient of the held-out loss.
     truth: Vec<f32>,
-    before: &'a LogProbabilities,
+    before: &'a Probabilities,
     random_before: Vec<f64>,
     chosen: BTreeMap<&'a Hotkey, &'a [SparseTensor]>,
     norms: Norms,
     /// The round's aggregate and what it does to random data.
-    everybody: Option<(LogProbabilities, Vec<f64>)>,
+    everybody: Option<(Probabilities, Vec<f64>)>,
+    /// How much the gradients of micro-batches differ; none where work is not audited.
+    spread: Option<Spread>,
 }
 
 /// What was measured of one object.
@@ -113,6 +146,9 @@ impl<'a> Judge<'a> {
         let random_before = losses(before, world, &random);
         let truth = before.gradient(world.text.held_out());
         let step = step * rules.evaluation_step;
+        let references = random.chunks_exact(world.micro_batch).take(REFERENCES);
+        let sketches: Vec<_> = references.map(|part| vec![world.sketch(part, 0)]).collect();
+        let spread = rules.audit.and_then(|_| Spread::of(&sketches));
         let mut judge = Self {
             world,
             rules,
@@ -125,6 +161,7 @@ impl<'a> Judge<'a> {
             chosen,
             norms,
             everybody: None,
+            spread,
         };
         judge.everybody = judge.after_others(None);
         judge
@@ -132,9 +169,9 @@ impl<'a> Judge<'a> {
 
     /// Measures one object; `None` if it was not accepted.
     pub fn one(&self, seen: &Seen) -> Option<Measured> {
-        let tensors = seen.tensors.as_ref()?;
-        let own = data::judged(&self.seed, seen.hotkey.as_ref(), &seen.assigned, self.rules.own_sequences);
-        let (signs, after) = self.moved(&[tensors.as_slice()])?;
+        let tensors = seen.tensors()?;
+        let own = data::judged(&self.seed, seen.hotkey.as_ref(), seen.claimed(), self.rules.own_sequences);
+        let (signs, after) = self.moved(&[tensors])?;
         let others = if self.chosen.contains_key(&seen.hotkey) {
             &self.after_others(Some(&seen.hotkey))
         } else {
@@ -148,24 +185,39 @@ impl<'a> Judge<'a> {
             random_before: self.random_before.clone(),
             random_after: losses(&after, self.world, &self.random),
             random_comparator: comparator.map_or_else(Vec::new, |(_, losses)| losses.clone()),
+            audits: self.audits(seen),
         };
         let benefit = signs.iter().zip(&self.truth).map(|(s, g)| f64::from(*s) * f64::from(*g)).sum::<f64>();
         Some(Measured { evidence, benefit: benefit * self.step })
     }
 
+    /// How far the drawn sketches of an object are from what comes out.
+    fn audits(&self, seen: &Seen) -> Vec<f64> {
+        let (Some(rules), Some(spread), Some(object)) = (self.rules.audit, &self.spread, &seen.object) else {
+            return Vec::new();
+        };
+        let parts: Vec<&[u64]> = seen.claimed().chunks(self.world.micro_batch).collect();
+        let drawn = data::audited(&self.seed, seen.hotkey.as_ref(), parts.len(), rules.micro_batches);
+        let audit = |number: usize| match (parts.get(number), object.sketch(number)) {
+            (Some(part), Some(sketch)) => distance(&sketch, &[self.world.sketch(part, 0)], spread),
+            _ => FARTHEST,
+        };
+        drawn.into_iter().map(audit).collect()
+    }
+
     /// The model after the round without one peer, and its losses on random data.
-    fn after_others(&self, without: Option<&Hotkey>) -> Option<(LogProbabilities, Vec<f64>)> {
+    fn after_others(&self, without: Option<&Hotkey>) -> Option<(Probabilities, Vec<f64>)> {
         let others = self.chosen.iter().filter(|(hotkey, _)| Some(**hotkey) != without);
         let (_, table) = self.moved(&others.map(|(_, tensors)| *tensors).collect::<Vec<_>>())?;
         let random = losses(&table, self.world, &self.random);
         Some((table, random))
     }
 
-    fn moved(&self, peers: &[&[SparseTensor]]) -> Option<(Vec<i8>, LogProbabilities)> {
+    fn moved(&self, peers: &[&[SparseTensor]]) -> Option<(Vec<i8>, Probabilities)> {
         let signs = step_of(peers, self.world, self.norms)?;
         let mut model = self.world.model(0).model.clone();
         model.apply(&signs, self.step);
-        Some((signs, model.log_probabilities()))
+        Some((signs, model.probabilities()))
     }
 }
 
@@ -185,13 +237,11 @@ pub fn overlaps(
 ) -> Vec<overlap::Pair> {
     let candidates: Vec<overlap::Candidate> = objects
         .iter()
-        .filter_map(|seen| {
-            Some(overlap::Candidate { hotkey: &seen.hotkey, tensors: seen.tensors.as_ref()?.as_slice() })
-        })
+        .filter_map(|seen| Some(overlap::Candidate { hotkey: &seen.hotkey, tensors: seen.tensors()? }))
         .collect();
     overlap::find(&candidates, world.layout, seed, rules.overlap_limit())
 }
 
-fn losses(table: &LogProbabilities, world: &World, sequences: &[u64]) -> Vec<f64> {
+fn losses(table: &Probabilities, world: &World, sequences: &[u64]) -> Vec<f64> {
     sequences.iter().map(|index| table.loss(world.text.sequence(*index))).collect()
 }

@@ -2,9 +2,12 @@
 
 mod copying;
 mod crowd;
+mod declaring;
 mod harm;
 mod honest;
 mod idle;
+mod names;
+mod optimising;
 mod timing;
 
 use super::peer::Behaviour;
@@ -18,6 +21,8 @@ pub enum Class {
     Honest,
     /// A part of the work that it wants to be paid for.
     Partial,
+    /// Its work, of which it sends something that is of less use.
+    Diluted,
     /// Nothing, or harm.
     Worthless,
 }
@@ -119,39 +124,78 @@ pub enum Kind {
     SybilLoser,
     /// Idle, and paid by a validator who is its friend.
     Friend,
+    /// Does a share of its work and declares more, with the mean of what it has done in place of the rest.
+    OverDeclarer {
+        /// Share of its assignment that it trains on.
+        work: f64,
+        /// Share that it declares.
+        declares: f64,
+    },
+    /// Computes all of its work, declares it as it is, and sends something else.
+    Hollow {
+        /// What it sends.
+        sends: Hollow,
+    },
+    /// Does a share of its work, declares it, and sends the mix that shows it best.
+    Optimiser {
+        /// Share of its assignment that it trains on.
+        work: f64,
+        /// The mixes that it tries: with and without momentum, less so much of what others sent.
+        mixes: Vec<Mix>,
+    },
+    /// Trains from a model of `lag` rounds ago and shows the current one.
+    Hidden {
+        /// Rounds.
+        lag: usize,
+    },
+    /// Trains on the data that everybody was judged on in the window before.
+    Chaser,
+    /// Does all its work and sends an object of somebody who is paid little, ahead of its author.
+    Framer,
+    /// Works for some windows and is never seen again.
+    Vanish {
+        /// Windows of work.
+        works: u64,
+    },
+    /// Works for some windows and repeats its last object and its last declaration for ever.
+    Rest {
+        /// Windows of work.
+        works: u64,
+    },
+    /// Works for some windows, then sends nothing of use for as many, then the opposite of its work.
+    Sleeper {
+        /// Windows of work.
+        works: u64,
+    },
+}
+
+/// What a peer sends that declared honest work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hollow {
+    /// Zeros.
+    Nothing,
+    /// Random numbers.
+    Noise,
+    /// A blend of five others' objects.
+    Copies,
+    /// Its work with every sign turned.
+    Flipped,
+    /// Its work with a share of 0.7 of noise.
+    Drowned,
+}
+
+/// A mix of one's own gradient with what is public.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mix {
+    /// Whether the gradient goes through momentum and error feedback, as is usual.
+    pub momentum: bool,
+    /// How much of the mean of what others sent is taken away, in lengths of the own part.
+    pub less: f32,
 }
 
 impl Kind {
-    /// The name in a report.
-    pub fn name(&self) -> String {
-        match self {
-            Self::Honest { work } => format!("honest {work}"),
-            Self::Fraction { work } => format!("fraction {work}"),
-            Self::Copier { of: 1, noise: 0.0 } => "copier".to_owned(),
-            Self::Copier { of: 1, noise } => format!("copier, noise {noise}"),
-            Self::Copier { of, .. } => format!("copier of {of}"),
-            Self::Thief => "thief of slow uploads".to_owned(),
-            Self::Mixed { work, copied, of } => format!("mixed: works {work}, copies {copied} of {of}"),
-            Self::Idle => "idle".to_owned(),
-            Self::Repeat => "repeats old work".to_owned(),
-            Self::OtherData => "other data".to_owned(),
-            Self::Stale { lag } => format!("old model, {lag} rounds"),
-            Self::Random => "random".to_owned(),
-            Self::Flipped => "flipped".to_owned(),
-            Self::Inflated { work, .. } => format!("inflated, works {work}"),
-            Self::Malformed => "malformed".to_owned(),
-            Self::Late { .. } => "late".to_owned(),
-            Self::Early { .. } => "early".to_owned(),
-            Self::Poisoner { share } => format!("poisoner {share}"),
-            Self::Memoriser => "memoriser".to_owned(),
-            Self::OnOff { on, off } => format!("on {on}, off {off}"),
-            Self::Colluder { work, .. } => format!("colluders, work {work}"),
-            Self::SybilMain { work } => format!("sybil owner, works {work}"),
-            Self::SybilLoser => "sybil that loses".to_owned(),
-            Self::Friend => "friend of a validator".to_owned(),
-        }
-    }
-
     /// What it is worth.
     pub fn class(&self) -> Class {
         match self {
@@ -161,7 +205,16 @@ impl Kind {
             | Self::Inflated { .. }
             | Self::OnOff { .. }
             | Self::Colluder { .. }
+            | Self::OverDeclarer { .. }
+            | Self::Optimiser { .. }
+            | Self::Vanish { .. }
+            | Self::Rest { .. }
+            | Self::Sleeper { .. }
+            | Self::Hidden { .. }
             | Self::SybilMain { .. } => Class::Partial,
+            Self::Poisoner { .. } | Self::Memoriser | Self::Hollow { sends: Hollow::Drowned } => {
+                Class::Diluted
+            }
             _ => Class::Worthless,
         }
     }
@@ -173,7 +226,7 @@ impl Kind {
 
     /// One peer of this kind.
     pub fn behaviour(&self) -> Box<dyn Behaviour> {
-        match *self {
+        match self.clone() {
             Self::Honest { work } | Self::Fraction { work } | Self::SybilMain { work } => {
                 Box::new(honest::Honest { work })
             }
@@ -183,7 +236,7 @@ impl Kind {
             Self::Idle | Self::Friend => Box::new(idle::Idle),
             Self::Repeat => Box::new(idle::Repeat::default()),
             Self::OtherData => Box::new(idle::OtherData),
-            Self::Stale { lag } => Box::new(idle::Stale { lag }),
+            Self::Stale { lag } => Box::new(idle::Stale { lag, hidden: false }),
             Self::Random => Box::new(harm::Random),
             Self::Flipped | Self::SybilLoser => Box::new(harm::Flipped),
             Self::Inflated { work, doublings } => Box::new(harm::Inflated { work, doublings }),
@@ -193,7 +246,20 @@ impl Kind {
             Self::Poisoner { share } => Box::new(harm::Poisoner { share }),
             Self::Memoriser => Box::new(copying::Memoriser::default()),
             Self::OnOff { on, off } => Box::new(timing::OnOff { on, off, age: 0, last: None }),
-            Self::Colluder { group, work } => Box::new(crowd::Colluder { group, work }),
+            Self::Colluder { group, work } => {
+                Box::new(crowd::Colluder { group, work, own: Default::default() })
+            }
+            Self::OverDeclarer { work, declares } => Box::new(declaring::OverDeclarer { work, declares }),
+            Self::Hollow { sends } => Box::new(declaring::Hollow { sends, own: None }),
+            Self::Optimiser { work, mixes } => Box::new(optimising::Optimiser::new(work, mixes)),
+            Self::Hidden { lag } => Box::new(idle::Stale { lag, hidden: true }),
+            Self::Chaser => Box::new(idle::Chaser),
+            Self::Framer => Box::new(copying::Framer { own: None }),
+            Self::Vanish { works } => Box::new(timing::Vanish { works, age: 0 }),
+            Self::Rest { works } => {
+                Box::new(timing::OnOff { on: works, off: u64::MAX / 2, age: 0, last: None })
+            }
+            Self::Sleeper { works } => Box::new(timing::Sleeper { works, age: 0 }),
         }
     }
 }

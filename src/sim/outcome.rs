@@ -4,7 +4,10 @@ use super::{
     kinds::Class,
     population::{Member, Population},
 };
-use crate::{gauntlet::ScoreRecord, window::Uid};
+use crate::{
+    gauntlet::{ScoreRecord, penalty::PenaltyRule, stage1::Stage1},
+    window::Uid,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -38,6 +41,9 @@ struct Sums {
     judged: f64,
     t: f64,
     copies: f64,
+    refused: f64,
+    harmful: f64,
+    failed: f64,
     records: f64,
     strength: f64,
     rating: f64,
@@ -71,8 +77,14 @@ impl History {
             if let Some(judged) = &record.judged {
                 sums.judged += 1.0;
                 sums.t += judged.t;
+                sums.refused += f64::from(u8::from(judged.work == Some(0.0)));
+                let harmful = record.penalties.iter().any(|p| p.rule == PenaltyRule::Harmful);
+                sums.harmful += f64::from(u8::from(harmful));
                 sums.copies += f64::from(u8::from(record.overlap.iter().any(|o| o.copy)));
             }
+            let accused =
+                |verdict: &Stage1| matches!(verdict, Stage1::OutOfSync { .. } | Stage1::Malformed { .. });
+            sums.failed += f64::from(u8::from(accused(&record.stage1)));
             sums.records += 1.0;
             sums.strength += record.proof.strength;
             sums.rating += record.rating_factor;
@@ -122,6 +134,12 @@ pub struct KindOutcome {
     pub mean_rating: f64,
     /// Share of its judged objects that were taken for copies.
     pub copies: f64,
+    /// Share of its judged objects whose sketches did not agree with what was computed, or that were copies: windows without work.
+    pub refused: f64,
+    /// Share of its judged objects that were taken for harmful.
+    pub harmful: f64,
+    /// Share of its windows in which its object was malformed or out of sync.
+    pub failed: f64,
 }
 
 /// What came of a run.
@@ -176,6 +194,9 @@ impl Outcome {
                 mean_strength: measured.strength / measured.records.max(1.0),
                 mean_rating: measured.rating / measured.records.max(1.0),
                 copies: measured.copies / measured.judged.max(1.0),
+                refused: measured.refused / measured.judged.max(1.0),
+                harmful: measured.harmful / measured.judged.max(1.0),
+                failed: measured.failed / measured.records.max(1.0),
                 kind,
             }
         };
@@ -192,6 +213,9 @@ impl Outcome {
     /// `loss_ratio` is the final loss over that of the same run without attackers, where that was run.
     pub fn shortfalls(&self, loss_ratio: Option<f64>) -> Vec<String> {
         let mut found = Vec::new();
+        // What all of the work does for the loss.
+        let honest = self.kinds.iter().filter(|kind| kind.class == Class::Honest);
+        let best = honest.map(|kind| kind.benefit_per_uid_vs_honest_median).fold(f64::MIN_POSITIVE, f64::max);
         for kind in &self.kinds {
             let (name, pay) = (&kind.kind, kind.pay_per_uid_vs_honest_median);
             let work = kind.work_per_uid_vs_honest_median;
@@ -200,17 +224,25 @@ impl Outcome {
                     "`{name}` does nothing of use and earns {pay:.3} of the median honest peer"
                 ));
             }
+            let diluted = work * kind.benefit_per_uid_vs_honest_median / best;
+            if kind.class == Class::Diluted && !below(pay, diluted.max(0.0) + DILUTED_SLACK * work) {
+                found.push(format!(
+                    "`{name}` does {work:.3} of the work, sends what is worth {diluted:.3}, and earns {pay:.3} of the median honest peer"
+                ));
+            }
             if kind.class == Class::Partial && !below(pay, work + PARTIAL_SLACK) {
                 found.push(format!(
                     "`{name}` does {work:.3} of the work and earns {pay:.3} of the median honest peer"
                 ));
             }
         }
-        if !below(RANK_CORRELATION, self.spearman) {
-            found.push(format!(
-                "pay follows contribution with a rank correlation of {:.3} only",
-                self.spearman
-            ));
+        let works =
+            self.kinds.iter().filter(|k| k.class == Class::Honest).map(|k| k.work_per_uid_vs_honest_median);
+        let (least, most) =
+            works.fold((f64::MAX, 0.0f64), |(least, most), work| (least.min(work), most.max(work)));
+        // Where all do the same there is nothing to follow.
+        if most > least * (1.0 + ALIKE) && !below(RANK_CORRELATION, self.spearman_work) {
+            found.push(format!("pay follows work with a rank correlation of {:.3} only", self.spearman_work));
         }
         if let Some(ratio) = loss_ratio.filter(|ratio| !below(*ratio, LOSS_RATIO)) {
             found.push(format!("the loss ends {:.1} % higher than without attackers", 100.0 * (ratio - 1.0)));
@@ -228,8 +260,14 @@ fn below(value: f64, bound: f64) -> bool {
 pub const WORTHLESS_PAY: f64 = 0.1;
 /// A peer that does a part of the work is to earn no more than its share of it, and this.
 pub const PARTIAL_SLACK: f64 = 0.1;
-/// The least rank correlation of pay and contribution among honest peers.
+/// A peer that does its work and sends something of less use is to earn no more than what that is worth, and this share of its work. It is
+/// more than for work, because what is of use is not computed again but measured on a window's random data, with its luck.
+pub const DILUTED_SLACK: f64 = 0.4;
+/// The least rank correlation of pay and work among honest peers. That of pay and contribution is lower, because equal work does not
+/// contribute the same: what it does for the loss has luck in it.
 pub const RANK_CORRELATION: f64 = 0.9;
+/// Kinds of honest peers whose work differs by less than this share do the same.
+const ALIKE: f64 = 0.1;
 /// The highest final loss over that of the run without attackers.
 pub const LOSS_RATIO: f64 = 1.02;
 

@@ -15,6 +15,7 @@ use crate::{
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use std::{collections::BTreeMap, sync::Arc};
+use templar_codec::sketch::seal;
 
 /// One participant over the whole run; its hotkey changes when it registers anew.
 pub struct Member {
@@ -47,7 +48,14 @@ pub struct Upload {
     /// What the peer was assigned: a pure function, so that its validators need not compute it again.
     pub assigned: Vec<u64>,
     /// The digest of that.
-    pub digest: String,
+    digest: String,
+}
+
+impl Upload {
+    /// The digest of what the peer claims, the first of what it was assigned.
+    pub fn digest_of(&self, world: &World, claimed: &[u64]) -> String {
+        if claimed.len() == self.assigned.len() { self.digest.clone() } else { world.text.digest(claimed) }
+    }
 }
 
 /// Everybody.
@@ -149,7 +157,8 @@ impl Population {
             if let (Some((Content::Gradient { tensors, .. }, at_ms)), false) =
                 (&member.sent.upload, member.behaviour.looks())
             {
-                uploads.push(Visible { uid: member.uid, at_ms: *at_ms, tensors: Arc::new(tensors.clone()) });
+                let (tensors, declared) = (Arc::new(tensors.clone()), Arc::new(member.sent.declared.clone()));
+                uploads.push(Visible { uid: member.uid, at_ms: *at_ms, tensors, declared });
             }
         }
         let seen = Seen { uploads: &uploads, shared: &shared };
@@ -178,7 +187,7 @@ fn registered(members: &mut [Member], threads: usize, work: impl Fn(&mut Member)
 /// Puts a member's work into the bytes that its bucket holds.
 fn upload(member: &mut Member, world: &World) -> Upload {
     let (hotkey, uid) = (member.peer_state.hotkey.clone(), member.uid);
-    let Sent { upload, work, .. } = std::mem::take(&mut member.sent);
+    let Sent { upload, work, mut declared, .. } = std::mem::take(&mut member.sent);
     let assigned = std::mem::take(&mut member.peer_state.assigned);
     let digest = world.text.digest(&assigned);
     let nothing = Upload { hotkey: hotkey.clone(), uid, object: None, work: 0.0, assigned, digest };
@@ -187,18 +196,30 @@ fn upload(member: &mut Member, world: &World) -> Upload {
         Content::Gradient { tensors, lag } => (tensors, lag, None),
         Content::Spoilt { tensors, how } => (tensors, 0, Some(how)),
     };
+    if declared.is_empty() {
+        declared = member.peer_state.invent(world, world.micro_batches());
+    }
+    // Where work is not audited everybody claims all that is assigned.
+    let (claimed, sketches) = match world.layout.audited() {
+        Some(_) => {
+            let count = nothing.assigned.len().min(declared.len() * world.micro_batch);
+            (&nothing.assigned[..count], declared.iter().flat_map(|one| seal(&[*one])).collect())
+        }
+        None => (nothing.assigned.as_slice(), Vec::new()),
+    };
     let header = Header {
         run: world.run,
         netuid: NETUID,
         window: world.window,
         uid,
         hotkey: hotkey.clone(),
-        sample_digest: nothing.digest.clone(),
-        sample_count: nothing.assigned.len() as u64,
+        sample_digest: nothing.digest_of(world, claimed),
+        sample_count: claimed.len() as u64,
         model_hash: world.run,
         model_samples: samples(world, &hotkey, lag),
     };
-    let encoded = gradient::encode(&header, &tensors, world.layout, |message| sign(&hotkey, message));
+    let sign = |message: &[u8]| sign(&hotkey, message);
+    let encoded = gradient::encode_with_sketches(&header, &tensors, &sketches, world.layout, sign);
     let Ok((mut bytes, _)) = encoded else { return nothing };
     if let Some(how) = how {
         spoil(&mut bytes, how, &mut member.peer_state.rng);

@@ -135,6 +135,7 @@ impl SimReport {
             y_label: "nats a symbol".to_owned(),
             from_zero: false,
             series: lines,
+            marks: Vec::new(),
         }
     }
 
@@ -142,6 +143,7 @@ impl SimReport {
         let classes = [
             ("honest", Class::Honest, false),
             ("part of the work", Class::Partial, false),
+            ("diluted", Class::Diluted, false),
             ("worthless", Class::Worthless, true),
         ];
         let series = classes.map(|(name, class, dashed)| Series {
@@ -161,6 +163,7 @@ impl SimReport {
             y_label: "pay over the honest median".to_owned(),
             from_zero: true,
             series: series.to_vec(),
+            marks: Vec::new(),
         }
     }
 }

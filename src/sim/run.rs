@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     codec::Norms,
-    gauntlet::{Gauntlet, Hotkey, Observation},
-    gradient::Layout,
+    gauntlet::{Gauntlet, Hotkey, Observation, proof::Claim},
+    gradient::{Audited, Layout},
     window::{PutWindow, Schedule, Uid, Window},
 };
 use rand::{Rng as _, SeedableRng, rngs::StdRng};
@@ -63,6 +63,11 @@ impl<'a> Run<'a> {
         let shape = vec![super::bigram::SYMBOLS; 2];
         let layout = Layout::new(&[("bigram".to_owned(), shape)], &scenario.compress, rules.sync_samples)
             .map_err(|_| ScenarioError::Value { field: "compress.chunk", problem: "is too large" })?;
+        let audited = Audited {
+            micro_batch: scenario.micro_batch,
+            most: scenario.sequences.div_ceil(scenario.micro_batch),
+        };
+        let layout = if rules.audit.is_some() { layout.with_sketches(audited) } else { layout };
         let population = Population::new(scenario, &layout);
         let luck = |n: usize| StdRng::seed_from_u64(scenario.seed ^ (n as u64 + 1) << 32);
         let judges = (0..scenario.validators.len()).map(|n| (Gauntlet::new(&rules), luck(n))).collect();
@@ -87,12 +92,20 @@ impl<'a> Run<'a> {
         let models = self.models.clone();
         let incentive = self.economy.incentive.clone();
         let layout = self.layout.clone();
+        let run = *blake3::hash(&self.scenario.seed.to_le_bytes()).as_bytes();
+        // Hashes of blocks: of the first after the window, and of the first after the put window.
+        let block = |window: Window, n: u8| {
+            *blake3::hash(&[run.as_slice(), &window.to_le_bytes(), &[n]].concat()).as_bytes()
+        };
+        let (lots, seed) = (block(window, 0), block(window, 1));
         let world = World {
             window,
-            run: *blake3::hash(&self.scenario.seed.to_le_bytes()).as_bytes(),
+            run,
             text: self.text,
             layout: &layout,
             sequences: self.scenario.sequences,
+            micro_batch: self.scenario.micro_batch,
+            last_seed: block(window.saturating_sub(1), 1),
             models: &models,
             put,
             incentive: &incentive,
@@ -105,32 +118,33 @@ impl<'a> Run<'a> {
         let seen: Vec<Seen> = threads::each(&mut uploads, self.threads, |upload| {
             judge::stage1(upload, &world, accepts, &rules, last_step)
         });
-        let mut accepted: Vec<&Seen> = seen.iter().filter(|seen| seen.tensors.is_some()).collect();
-        // Hashes of blocks: of the first after the window, and of the first after the put window.
-        let block =
-            |n: u8| *blake3::hash(&[world.run.as_slice(), &window.to_le_bytes(), &[n]].concat()).as_bytes();
-        let overlapping = judge::overlaps(&accepted, &world, &block(0), &rules);
+        let mut accepted: Vec<&Seen> = seen.iter().filter(|seen| seen.object.is_some()).collect();
+        let overlapping = judge::overlaps(&accepted, &world, &lots, &rules);
         let leader = self.leader();
         let hotkeys: Vec<Hotkey> = accepted.iter().map(|seen| seen.hotkey.clone()).collect();
-        let set = self.judges[leader].0.aggregate_set_without(&hotkeys, &overlapping, rules.top_g, &block(0));
+        let set = self.judges[leader].0.aggregate_set_without(&hotkeys, &overlapping, rules.top_g, &lots);
         let chosen: BTreeMap<&Hotkey, &[_]> = accepted
             .iter()
             .filter(|seen| set.contains(&seen.hotkey))
-            .filter_map(|seen| Some((&seen.hotkey, seen.tensors.as_ref()?.as_slice())))
+            .filter_map(|seen| Some((&seen.hotkey, seen.tensors()?)))
             .collect();
         let norms = if self.without(Defence::NormClip) { Norms::AsSent } else { Norms::Equal };
         let step = self.scenario.outer.step(self.round);
         let tensors: Vec<_> = chosen.values().copied().collect();
         let signs = judge::step_of(&tensors, &world, norms);
-        let judge = Judge::new(&world, &rules, step, &block(1), chosen, norms);
+        let judge = Judge::new(&world, &rules, step, &seed, chosen, norms);
         let measured = threads::each(&mut accepted, self.threads, |seen| judge.one(seen));
         let measured: BTreeMap<&Hotkey, Measured> =
             accepted.iter().zip(measured).filter_map(|(seen, m)| Some((&seen.hotkey, m?))).collect();
 
+        let claims: BTreeMap<Hotkey, Claim> = match self.layout.audited() {
+            Some(_) => seen.iter().filter_map(|seen| Some((seen.hotkey.clone(), seen.claim()?))).collect(),
+            None => BTreeMap::new(),
+        };
         let mut judges: Vec<_> = self.scenario.validators.iter().zip(&mut self.judges).collect();
         let records = threads::each(&mut judges, self.threads, |(spec, (gauntlet, luck))| {
             // Without bins there is time for everybody.
-            let order = rules.bins.is_some().then(|| gauntlet.evaluation_order(&hotkeys, window, &block(1)));
+            let order = rules.bins.is_some().then(|| gauntlet.evaluation_order(&hotkeys, window, &seed));
             let has_turn = |hotkey| order.as_ref().is_none_or(|order| order.contains(hotkey));
             let looked_at = seen.iter().filter(|_| spec.misses == 0.0 || !luck.random_bool(spec.misses));
             let observations: Vec<Observation> = looked_at
@@ -145,9 +159,7 @@ impl<'a> Run<'a> {
                 })
                 .collect();
             // Windows ascend, so that there is no error.
-            gauntlet
-                .update_with(window, step, &observations, &overlapping, &Default::default())
-                .unwrap_or_default()
+            gauntlet.update_with(window, step, &observations, &overlapping, &claims).unwrap_or_default()
         });
         self.history.records(&records[leader], self.scenario.settle);
         let weights: Vec<_> = self.judges.iter().map(|(gauntlet, _)| gauntlet.weights()).collect();
@@ -186,6 +198,6 @@ impl<'a> Run<'a> {
 }
 
 fn snapshot(model: Bigram) -> Arc<Snapshot> {
-    let table = model.log_probabilities();
+    let table = model.probabilities();
     Arc::new(Snapshot { model, table })
 }

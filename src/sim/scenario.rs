@@ -1,7 +1,7 @@
 //! A scenario: the file that says who takes part, for how long, and under which rules.
 
 use super::kinds::Kind;
-use crate::manifest::{CompressConfig, GauntletConfig, ManifestError, ManifestFile, OuterConfig};
+use crate::manifest::{CompressConfig, GauntletConfig, ManifestError, ManifestFile, OuterConfig, Proof};
 use serde::{Deserialize, Serialize};
 
 /// What `templar sim` reads.
@@ -21,6 +21,9 @@ pub struct Scenario {
     pub put_window_seconds: f64,
     /// Sequences that a peer is assigned in a window.
     pub sequences: usize,
+    /// Sequences of a micro-batch, the unit in which peers work and in which work is declared and audited.
+    #[serde(default = "defaults::micro_batch")]
+    pub micro_batch: usize,
     /// Symbols of a sequence.
     pub sequence_length: usize,
     /// Bytes of text; the newest of a longer text are left out.
@@ -30,7 +33,7 @@ pub struct Scenario {
     pub compress: CompressConfig,
     /// The steps.
     pub outer: OuterConfig,
-    /// Whose rules: `local` (ours), `templar-1` (the paper's) or `sparseloco` (the reference's last version).
+    /// Whose rules: `local` or `templar-2` (ours), `templar-1` (the paper's) or `sparseloco` (the reference's last version).
     #[serde(default = "defaults::rules")]
     pub rules: String,
     /// Gauntlet's constants that differ from those of these rules.
@@ -48,6 +51,9 @@ pub struct Scenario {
 mod defaults {
     pub fn put_window_seconds() -> f64 {
         10.0
+    }
+    pub fn micro_batch() -> usize {
+        8
     }
     pub fn text_bytes() -> u64 {
         8_000_000
@@ -68,6 +74,8 @@ pub enum Defence {
     Overlap,
     /// The proof of computation.
     Proof,
+    /// The audits of declared work: what is left is the proof by losses alone.
+    Audits,
     /// The comparison of models.
     Sync,
     /// Every peer's pseudo-gradient counts with the same length.
@@ -80,8 +88,15 @@ pub enum Defence {
 
 impl Defence {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Overlap, Self::Proof, Self::Sync, Self::NormClip, Self::PutWindow, Self::PlackettLuce];
+    pub const ALL: [Self; 7] = [
+        Self::Overlap,
+        Self::Proof,
+        Self::Audits,
+        Self::Sync,
+        Self::NormClip,
+        Self::PutWindow,
+        Self::PlackettLuce,
+    ];
 }
 
 /// Some peers of one kind.
@@ -170,7 +185,7 @@ impl ScenarioError {
             Self::Parse(_) | Self::Value { .. } | Self::UnknownKey { .. } => {
                 "compare it with tests/sim/everyone.toml"
             }
-            Self::Preset(_) => "name local, templar-1 or sparseloco as its rules",
+            Self::Preset(_) => "name local, templar-2, templar-1 or sparseloco as its rules",
             Self::Text => "give more text with --text, or shorter sequences",
         }
     }
@@ -187,6 +202,11 @@ impl Scenario {
         let rules = [
             (scenario.windows > scenario.settle, "settle", "must be less than windows"),
             (scenario.sequences > 1, "sequences", "must be at least 2"),
+            (
+                (1..=scenario.sequences).contains(&scenario.micro_batch),
+                "micro_batch",
+                "must be from 1 to sequences",
+            ),
             (scenario.sequence_length > 1, "sequence_length", "must be at least 2"),
             (
                 (0.1..=3600.0).contains(&scenario.put_window_seconds),
@@ -243,6 +263,10 @@ impl Scenario {
             .map_err(|_| ScenarioError::Value { field: "gauntlet", problem: "cannot be written" })?;
         table.extend(self.gauntlet.clone());
         let mut rules: GauntletConfig = table.try_into().map_err(|e| ScenarioError::Parse(Box::new(e)))?;
+        if !rules.audits_hold() || rules.audit.is_some() && rules.random_sequences < 2 * self.micro_batch {
+            let problem = "belongs to the proof `audited`, with two micro-batches of random data or more";
+            return Err(ScenarioError::Value { field: "gauntlet.audit", problem });
+        }
         for defence in &self.without {
             rules.remove(*defence);
         }
@@ -262,7 +286,8 @@ impl GauntletConfig {
     fn remove(&mut self, defence: Defence) {
         match defence {
             Defence::Overlap => self.overlap_max = 2.0,
-            Defence::Proof => self.proof = crate::manifest::Proof::Off,
+            Defence::Proof => (self.proof, self.audit) = (Proof::Off, None),
+            Defence::Audits => *self = self.clone().without_audits(),
             Defence::Sync => (self.sync_max, self.sync_limit) = (1e12, 1e12),
             Defence::PlackettLuce => self.rating = crate::manifest::RatingUse::Off,
             Defence::NormClip | Defence::PutWindow => {}

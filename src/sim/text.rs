@@ -65,6 +65,73 @@ impl Text {
     }
 }
 
+/// `count` bytes of text that a seed makes, the same on every machine: a language of 64 symbols in sixteen dialects, one of which a passage
+/// of some lines is in.
+///
+/// In a dialect each symbol is followed by each other with a weight of its own, few of them large, as in real text: the rank of a
+/// symbol among the followers of another is drawn, three quarters of the rows of a dialect are those of all, and the weight of rank `r`,
+/// from 1 on, is one `r^2`th. Only integers are used, for the last bits of floats differ between machines.
+pub fn made(seed: u64, count: u64) -> Vec<u8> {
+    let mut stream = blake3::Hasher::new_derive_key("templar simulator text, version 1");
+    stream.update(&seed.to_le_bytes());
+    let mut stream = stream.finalize_xof();
+    let mut draw = |bound: u64| {
+        let mut bytes = [0; 8];
+        stream.fill(&mut bytes);
+        u64::from_le_bytes(bytes) % bound.max(1)
+    };
+    let common = followers(&mut draw);
+    let dialects: Vec<Vec<[u8; SYMBOLS]>> = (0..DIALECTS)
+        .map(|_| {
+            let own = followers(&mut draw);
+            let rows = common.iter().zip(own);
+            rows.map(|(common, own)| if draw(4) < 3 { *common } else { own }).collect()
+        })
+        .collect();
+    let weights: Vec<u64> = (1..=SYMBOLS as u64).map(|rank| 1_000_000 / (rank * rank)).collect();
+    let all: u64 = weights.iter().sum();
+    let (mut text, mut last, mut dialect) = (Vec::new(), 0usize, 0usize);
+    while (text.len() as u64) < count {
+        if text.len() % PASSAGE == 0 {
+            dialect = draw(DIALECTS as u64) as usize;
+        }
+        let mut lot = draw(all);
+        let rank = weights.iter().position(|weight| {
+            let here = lot < *weight;
+            lot = lot.wrapping_sub(*weight);
+            here
+        });
+        last = usize::from(dialects[dialect][last][rank.unwrap_or(0)]);
+        text.push(byte(last as u8));
+    }
+    text
+}
+
+const DIALECTS: usize = 16;
+/// Symbols of a passage.
+const PASSAGE: usize = 512;
+
+/// For each symbol its followers, the likeliest first.
+fn followers(draw: &mut impl FnMut(u64) -> u64) -> Vec<[u8; SYMBOLS]> {
+    let one = |_| {
+        let mut order: [u8; SYMBOLS] = std::array::from_fn(|at| at as u8);
+        for at in (1..SYMBOLS).rev() {
+            order.swap(at, draw(at as u64 + 1) as usize);
+        }
+        order
+    };
+    (0..SYMBOLS).map(one).collect()
+}
+
+/// A byte that is folded into a symbol.
+fn byte(symbol: u8) -> u8 {
+    match symbol {
+        0..26 => b'a' + symbol,
+        26..36 => b'0' + symbol - 26,
+        other => PUNCTUATION.get(usize::from(other) - 36).copied().unwrap_or(b'~'),
+    }
+}
+
 fn symbol(byte: u8) -> u8 {
     match byte {
         b'a'..=b'z' => byte - b'a',
@@ -86,6 +153,34 @@ mod tests {
         let used: std::collections::BTreeSet<u8> = (0..=u8::MAX).map(symbol).collect();
         assert_eq!(used.len(), SYMBOLS);
         assert_eq!((symbol(b'a'), symbol(b'A'), symbol(b'9'), symbol(0xff)), (0, 0, 35, 63));
+    }
+
+    #[test]
+    fn made_text_is_the_same_everywhere_and_differs_by_seed() {
+        for of in 0..SYMBOLS as u8 {
+            assert_eq!(symbol(byte(of)), of);
+        }
+        let text = made(1, 100_000);
+        assert_eq!(text.len(), 100_000);
+        assert_eq!(blake3::hash(&text).to_hex()[..16], *"67f70a13628d2d42");
+        assert_ne!(text, made(2, 100_000));
+        // Pairs are far from uniform, as in real text: a bigram model has something to learn.
+        let mut pairs = vec![0u32; SYMBOLS * SYMBOLS];
+        text.windows(2).for_each(|pair| {
+            pairs[usize::from(symbol(pair[0])) * SYMBOLS + usize::from(symbol(pair[1]))] += 1
+        });
+        let entropy: f64 = pairs
+            .chunks(SYMBOLS)
+            .map(|row| {
+                let all = f64::from(row.iter().sum::<u32>()).max(1.0);
+                row.iter()
+                    .filter(|n| **n > 0)
+                    .map(|n| -f64::from(*n) * (f64::from(*n) / all).ln())
+                    .sum::<f64>()
+            })
+            .sum::<f64>()
+            / text.len() as f64;
+        assert!((2.0..3.8).contains(&entropy), "{entropy} of {} nats", (SYMBOLS as f64).ln());
     }
 
     #[test]

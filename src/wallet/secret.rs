@@ -54,6 +54,11 @@ impl Secret {
         self.keypair.account()
     }
 
+    /// Its phrase, if it has one. Whoever asks for it shows it to its owner alone, and once.
+    pub fn phrase(&self) -> Option<&str> {
+        self.phrase.as_ref().map(|phrase| phrase.as_str())
+    }
+
     /// The secret fields of a keyfile.
     pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
         let mut fields = vec![

@@ -37,6 +37,28 @@ impl Wallet {
         write_pair(&path, &coldkey_public(&path), secret, password)
     }
 
+    /// Writes the coldkey's public file alone: enough to look things up and to run a hotkey, on a machine that the coldkey never
+    /// sees.
+    ///
+    /// # Errors
+    /// [`WalletError::Exists`] rather than replace one, [`WalletError::OtherAddress`] if the coldkey is there and another.
+    pub fn write_coldkeypub(&self, account: &AccountId) -> Result<(), WalletError> {
+        let path = self.coldkey_path().ok_or_else(|| self.not_on_disk())?;
+        let public = coldkey_public(&path);
+        if public.exists() {
+            return Err(WalletError::Exists { path: public });
+        }
+        match keyfile::read_account(&path) {
+            Ok(named) if named != *account => {
+                return Err(WalletError::OtherAddress { path, account: Box::new(named) });
+            }
+            // An encrypted coldkey does not say whose it is.
+            Ok(_) | Err(WalletError::MissingKeyfile { .. } | WalletError::Encrypted { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        keyfile::write_public(&public, account)
+    }
+
     /// Writes the hotkey, encrypted if there is a password, and its public file.
     ///
     /// # Errors

@@ -118,6 +118,7 @@ fn main() {
                 random_before: losses(0, 0.0),
                 random_after: losses(n + 3, 0.02),
                 random_comparator: losses(n + 4, 0.02),
+                audits: Vec::new(),
             }),
             aggregated: n < 15,
         })

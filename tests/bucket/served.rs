@@ -57,3 +57,8 @@ pub fn writer(served: &Served, bucket: usize) -> S3Store {
 pub fn reader(served: &Served, bucket: usize) -> S3Store {
     S3Store::reader(&served.buckets[bucket].read, &served.endpoint, &patient())
 }
+
+/// A reader as patient as one of strangers' buckets.
+pub fn patient_reader(served: &Served, bucket: usize) -> S3Store {
+    S3Store::reader(&served.buckets[bucket].read, &served.endpoint, &S3Options::patient())
+}

@@ -94,11 +94,11 @@ async fn a_hotkey_registers_and_everybody_can_read_what_happens() {
 
     let wallet = Wallet::at(folder.path(), "cold", "hot").unwrap();
     let (coldkey, hotkey) = (wallet.create_coldkey().unwrap(), wallet.create_hotkey().unwrap());
-    let poor = run(format!("register --netuid {netuid} --wallet cold/hot"));
+    let poor = run(format!("register --yes --netuid {netuid} --wallet cold/hot"));
     assert_eq!(poor.failure(), 5, "{}", poor.err);
     chain.transfer(&coldkey, 100 * RAO_PER_TAO, &key("//Alice")).await.unwrap();
     assert_eq!(run(format!("register --netuid {netuid} --wallet cold/hot --max-cost 0.0001")).failure(), 5);
-    let first = run(format!("register --netuid {netuid} --wallet cold/hot --json")).json();
+    let first = run(format!("register -y --netuid {netuid} --wallet cold/hot --json")).json();
     assert_eq!(first["registered_now"], true);
     let again = run(format!("register --netuid {netuid} --wallet hot --wallet.name cold --json")).json();
     assert_eq!((&again["uid"], &again["registered_now"]), (&first["uid"], &json!(false)));

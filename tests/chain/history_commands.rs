@@ -1,8 +1,9 @@
 //! `templar metagraph` and `templar weights history` as a person or a script uses them.
 
-use std::{fs, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use super::node::{Node, key, neurons, subnet, until};
+use super::node::{Node, key, neurons, reach, subnet, until};
+use super::proxy;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use serde_json::{Value, json};
 use templar::chain::Chain;
@@ -26,8 +27,13 @@ impl Run {
 }
 
 fn templar(network: &str, line: &str) -> Run {
+    templar_with(network, "none", line)
+}
+
+fn templar_with(network: &str, archive: &str, line: &str) -> Run {
     let output = Command::new(env!("CARGO_BIN_EXE_templar"))
         .args(line.split(' '))
+        .env("BT_ARCHIVE_ENDPOINTS", archive)
         .env("BT_SUBTENSOR_NETWORK", network)
         .env_remove("RUST_LOG")
         .output()
@@ -91,6 +97,57 @@ async fn the_history_goes_to_files_and_goes_on_where_it_ended() {
     let row = table.get_row_iter(None).unwrap().nth(1).unwrap().unwrap().to_string();
     assert!(row.contains("kind: \"set\"") && row.contains(&format!("block: {second}")), "{row}");
     assert_eq!(run(format!("--from 1 --to {second} {}", out("w.csv"))).code, 2);
+
+    // By hotkey, whatever its UID; a UID that is not there is no quiet one.
+    let of =
+        |hotkey: String| run(format!("--from 1 --hotkey {hotkey} --json")).json().as_array().unwrap().len();
+    assert_eq!((of(validator.account().to_string()), of(key("//miner").account().to_string())), (2, 0));
+    let nobody = run("--from 1 --validator 99".to_owned());
+    assert!(nobody.code == 5 && nobody.err.contains("has no UID 99: there are 3"), "{}", nobody.err);
+    assert!(nobody.err.contains("hint: "), "{}", nobody.err);
+}
+
+/// A node that prunes says what it lacks, with an exit code; with an archive beside it nobody notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_states_come_from_an_archive_in_every_verb() {
+    let node = Node::start(0, None);
+    let chain = node.client().await;
+    let netuid = subnet(&chain).await;
+    let validator = key("//validator");
+    let uids = neurons(&chain, netuid, &[validator.clone(), key("//miner")]).await;
+    until(&chain, netuid, |m| m.neuron(&validator.account()).unwrap().validator_permit).await;
+    let set = chain.set_weights_unchecked(netuid, &uids[1..], &[1], 0, &validator).await.unwrap().block;
+    reach(&chain, set + 30).await;
+    let verbs = [
+        format!("metagraph --netuid {netuid} --block {set} --columns uid,weights --json"),
+        format!("metagraph --netuid {netuid} --block {} --diff {} --json", set - 1, set + 1),
+        format!("weights history --netuid {netuid} --from {set} --to {set} --json"),
+    ];
+    let whole: Vec<Value> = verbs.iter().map(|verb| templar(&node.url, verb).json()).collect();
+    assert_eq!(whole[0]["neurons"][usize::from(uids[0])]["weights"], json!([[uids[1], 65535]]));
+
+    let mut old = BTreeSet::new();
+    for block in 0..=set + 5 {
+        old.insert(format!("0x{}", hex::encode(chain.block_hash(block).await.unwrap().unwrap())));
+    }
+    let pruned = proxy::start(&node, proxy::Forgetful(old)).await;
+    for (verb, whole) in verbs.iter().zip(&whole) {
+        let alone = templar(&pruned, verb);
+        assert_eq!(alone.code, 4, "{verb}: {}", alone.err);
+        assert!(
+            alone.err.contains("no longer has the state of block") && alone.err.contains("--network archive"),
+            "{}",
+            alone.err
+        );
+        assert_eq!(templar_with(&pruned, &node.url, verb).json(), *whole, "{verb}");
+    }
+    // The development chain itself prunes on request.
+    let quick = Node::start_with(&["--keep-states", "5"]);
+    let fresh = quick.client().await;
+    reach(&fresh, 12).await;
+    let old = templar(&quick.url, "metagraph --netuid 1 --block 2");
+    assert!(old.code == 4 && old.err.contains("no longer has the state of block 2"), "{}", old.err);
+    templar(&quick.url, "metagraph --netuid 1").ok();
 }
 
 #[tokio::test(flavor = "multi_thread")]

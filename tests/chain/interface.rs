@@ -7,7 +7,7 @@ use crate::support;
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 
 use subxt::Metadata;
-use templar::chain::interface::{self, Verdict};
+use templar::chain::interface::{self, Change, Verdict};
 
 /// Where the bindings may differ from the main network, and why. `docs/chain-interface.md` says the same.
 const DIFFERENCES: &[(&str, &str)] = &[(
@@ -23,22 +23,55 @@ fn bindings() -> Metadata {
     Metadata::decode_from(&fs::read(path("metadata/subnet.scale")).unwrap()).unwrap()
 }
 
-/// Every item and its shape, by the item's name.
-fn interface(metadata: &Metadata) -> BTreeMap<String, String> {
-    let found = interface::found(metadata).into_iter();
-    found.map(|(item, shape)| (item, shape.unwrap_or_else(|| "missing".to_owned()))).collect()
-}
-
 fn stated() -> BTreeMap<String, String> {
     interface::stated().into_iter().map(|(item, shape)| (item.to_owned(), shape.to_owned())).collect()
 }
 
+/// The shapes of an older runtime, from a file of lines like those of `stated.txt`: what it does not name is not there.
+fn fixture(name: &str) -> BTreeMap<String, Option<String>> {
+    let text = fs::read_to_string(path("tests/fixtures/interface").join(name)).unwrap();
+    let lines: BTreeMap<&str, &str> = text.lines().filter_map(|line| line.split_once(" = ")).collect();
+    let every = interface::found(&bindings()).into_keys();
+    every.map(|item| (item.clone(), lines.get(item.as_str()).map(|shape| (*shape).to_owned()))).collect()
+}
+
+fn written(heading: &str, found: &BTreeMap<String, String>) -> String {
+    let mut text = format!("# {heading}\n");
+    for (item, shape) in found {
+        let _ = writeln!(text, "{item} = {shape}");
+    }
+    text
+}
+
+/// Metadata of a real runtime, where it is at hand.
+fn real(variable: &str, file: &str) -> Option<Metadata> {
+    let file =
+        std::env::var_os(variable).map_or_else(|| path("../shared/metadata").join(file), PathBuf::from);
+    match fs::read(&file) {
+        Ok(bytes) => Some(Metadata::decode_from(&bytes).unwrap()),
+        Err(_) => {
+            eprintln!("note: not compared with real metadata, which is not here ({variable})");
+            None
+        }
+    }
+}
+
 #[test]
 fn the_bindings_have_the_main_networks_shapes() {
-    let (stated, bound) = (stated(), interface(&bindings()));
+    let (stated, found) = (stated(), interface::found(&bindings()));
+    let optional: Vec<String> = interface::compare(&found)
+        .into_iter()
+        .filter(|item| item.needed_for.is_some())
+        .map(|item| item.item)
+        .collect();
     let documented = fs::read_to_string(path("docs/chain-interface.md")).unwrap();
     let mut wrong = String::new();
-    for (item, shape) in &bound {
+    for (item, shape) in &found {
+        let shape = match shape {
+            Some(shape) => shape.as_str(),
+            None if optional.contains(item) => continue,
+            None => "missing",
+        };
         let there = stated.get(item).map_or("not stated", String::as_str);
         let allowed = DIFFERENCES.iter().find(|(name, _)| name == item);
         match allowed {
@@ -54,32 +87,98 @@ fn the_bindings_have_the_main_networks_shapes() {
             _ => {}
         }
     }
-    for item in stated.keys().filter(|item| !bound.contains_key(*item)) {
+    for item in stated.keys().filter(|item| !found.contains_key(*item)) {
         let _ = writeln!(wrong, "{item} is stated and not used");
     }
     assert!(wrong.is_empty(), "\n{wrong}");
 }
 
+/// `TEMPLAR_WRITE_INTERFACE=1` writes the files anew.
 #[test]
-fn the_stated_shapes_are_the_main_networks() {
-    let file = std::env::var_os("TEMPLAR_MAINNET_METADATA")
-        .map_or_else(|| path("../shared/metadata/finney-spec365.scale"), PathBuf::from);
-    let Ok(bytes) = fs::read(&file) else {
-        eprintln!(
-            "note: not compared with the main network, whose metadata is not here (TEMPLAR_MAINNET_METADATA)"
-        );
-        return;
+fn the_stated_shapes_are_those_of_real_runtimes() {
+    let write = std::env::var_os("TEMPLAR_WRITE_INTERFACE").is_some();
+    let present = |found: BTreeMap<String, Option<String>>| -> BTreeMap<String, String> {
+        found.into_iter().filter_map(|(item, shape)| Some((item, shape?))).collect()
     };
-    let found = interface(&Metadata::decode_from(&bytes).unwrap());
-    if std::env::var_os("TEMPLAR_WRITE_INTERFACE").is_some() {
-        let mut text = "# The main network's shapes of what templar uses, specification 365. Made by tests/chain_interface.rs.\n".to_owned();
-        for (item, shape) in &found {
-            let _ = writeln!(text, "{item} = {shape}");
+    if let Some(metadata) = real("TEMPLAR_MAINNET_METADATA", "finney-spec365.scale") {
+        let mut found = present(interface::found(&metadata));
+        if write {
+            let heading = "The main network's shapes of what templar uses, specification 365.";
+            fs::write(path("tests/fixtures/interface/spec365.txt"), written(heading, &found)).unwrap();
         }
-        fs::write(path("src/chain/interface/stated.txt"), text).unwrap();
+        assert_eq!(present(fixture("spec365.txt")), found);
+        // What is newer is stated as the development chain has it, specification 425.
+        for (item, shape) in present(interface::found(&bindings())) {
+            found.entry(item).or_insert(shape);
+        }
+        if write {
+            let heading = "What templar uses, in the main network's shapes: specification 365, and 425 for what is newer. Made by tests/chain/interface.rs.";
+            fs::write(path("src/chain/interface/stated.txt"), written(heading, &found)).unwrap();
+        } else {
+            assert_eq!(found, stated());
+        }
     }
-    assert!(!found.values().any(|shape| shape == "missing"), "{found:#?}");
-    assert_eq!(found, stated());
+    if let Some(metadata) = real("TEMPLAR_OLD_METADATA", "raonet-spec218.scale") {
+        let found = present(interface::found(&metadata));
+        if write {
+            let heading =
+                "The shapes of what templar uses in a runtime of the days of TEMPLAR-I, specification 218.";
+            fs::write(path("tests/fixtures/interface/spec218.txt"), written(heading, &found)).unwrap();
+        }
+        assert_eq!(present(fixture("spec218.txt")), found);
+    }
+}
+
+/// Every kind of reading and every call, by runtime: what can be done, and why the rest cannot.
+#[test]
+fn what_can_be_read_and_signed_is_known_for_every_runtime() {
+    let newest = interface::found(&bindings());
+    let mut table = String::new();
+    for (name, found) in [("218", fixture("spec218.txt")), ("365", fixture("spec365.txt")), ("425", newest)] {
+        let abilities = interface::abilities(&interface::compare(&found));
+        let _ = writeln!(table, "specification {name}");
+        for one in &abilities {
+            let verb = if one.signed { "sign" } else { "read" };
+            let answer = if one.possible { "yes".to_owned() } else { format!("no: {}", one.why) };
+            let _ = writeln!(table, "  {verb} {:<55} {answer}", one.name);
+        }
+        let readable =
+            |name: &str| abilities.iter().any(|one| one.name == name && one.possible && !one.signed);
+        for name in ["neurons", "settings", "commitments", "weights", "history of weights", "balances"] {
+            assert!(readable(name), "{name} of specification {name}");
+        }
+        let signed = |name: &str| abilities.iter().any(|one| one.name == name && one.possible && one.signed);
+        for call in ["SubtensorModule.set_weights", "SubtensorModule.burned_register"] {
+            assert!(signed(call), "{call} of specification {name}");
+        }
+    }
+    insta::assert_snapshot!("abilities", table);
+}
+
+#[test]
+fn what_stands_in_for_what_is_documented_and_needed() {
+    let documented = fs::read_to_string(path("docs/chain-interface.md")).unwrap();
+    let runtimes = BTreeMap::from([
+        (218, fixture("spec218.txt")),
+        (365, fixture("spec365.txt")),
+        (425, interface::found(&bindings())),
+    ]);
+    let next = |of: u32| runtimes.range(of + 1..).next().unwrap().1;
+    for (item, change, stands_in) in interface::SUBSTITUTES {
+        let name = item.split_once(' ').unwrap().1;
+        assert!(
+            documented.contains(name) && documented.contains(stands_in),
+            "docs/chain-interface.md lacks {item}"
+        );
+        let has = |found: &BTreeMap<String, Option<String>>| found[*item].clone();
+        match change {
+            Change::After(of) => assert!(has(&runtimes[of]).is_none() && has(next(*of)).is_some(), "{item}"),
+            Change::Gone(of) => assert!(has(&runtimes[of]).is_some() && has(next(*of)).is_none(), "{item}"),
+            Change::Differs(of) => {
+                assert!(has(&runtimes[of]).is_some() && has(&runtimes[of]) != has(next(*of)), "{item}")
+            }
+        }
+    }
 }
 
 /// The file that the bindings are generated from is the development chain's, as it is now.
@@ -104,7 +203,8 @@ fn every_binding_in_use_is_compared() {
         }
     }
     let metadata = bindings();
-    let known: Vec<String> = interface::compare(&metadata).into_iter().map(|item| item.item).collect();
+    let known: Vec<String> =
+        interface::compare(&interface::found(&metadata)).into_iter().map(|item| item.item).collect();
     let listed = |kind: &str, pallet: &str, name: &str| known.contains(&format!("{kind} {pallet}.{name}"));
     let mut unlisted = Vec::new();
     for pallet in metadata.pallets() {
@@ -148,7 +248,7 @@ fn snake(name: &str) -> String {
 
 #[test]
 fn a_chain_that_is_as_stated_passes_and_one_that_is_not_is_named() {
-    let items = interface::compare(&bindings());
+    let items = interface::compare(&interface::found(&bindings()));
     let wrong: Vec<_> =
         items.iter().filter(|i| matches!(i.verdict, Verdict::Missing | Verdict::Differs)).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -158,7 +258,7 @@ fn a_chain_that_is_as_stated_passes_and_one_that_is_not_is_named() {
     while let Some(at) = bytes.windows(name.len()).position(|window| window == name) {
         bytes[at] = b'X';
     }
-    let items = interface::compare(&Metadata::decode_from(&bytes).unwrap());
+    let items = interface::compare(&interface::found(&Metadata::decode_from(&bytes).unwrap()));
     let missing = items.iter().filter(|item| item.verdict == Verdict::Missing).count();
     assert!(missing > 30, "{missing}");
 }

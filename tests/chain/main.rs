@@ -11,13 +11,18 @@ mod bad_input;
 mod client;
 mod commands;
 mod commits;
+mod fault_proxy;
 mod flaky_connection;
 mod full_scan;
 mod history_commands;
 mod interface;
+mod kills;
 mod metagraph;
+mod money;
 mod node;
+mod old_runtime;
 mod outputs;
+mod proxied;
 mod proxy;
 mod sdk;
 #[path = "../support.rs"]

@@ -7,6 +7,7 @@ use std::{fmt::Write as _, path::Path, process::Command};
 use super::node::{Node, key, neurons, subnet, until};
 use crate::support::forms::{shape, words};
 use serde_json::Value;
+use templar::chain::RAO_PER_TAO;
 
 fn run(folder: &Path, url: &str, line: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_templar"));
@@ -31,7 +32,10 @@ async fn every_output_has_the_form_that_was_reviewed() {
     until(&chain, netuid, |m| m.neuron(&validator.account()).unwrap().validator_permit).await;
     let miner = uids[1];
     let first = chain.set_weights_unchecked(netuid, &[miner], &[1], 0, &validator).await.unwrap().block;
+    chain.transfer(&key("//new").account(), 100 * RAO_PER_TAO, &key("//Alice")).await.unwrap();
     let run = |line: &str| {
+        let line = line.replace("ALICE", &key("//Alice").account().to_string());
+        let line = line.replace("VALIDATOR", &validator.account().to_string());
         let line = line.replace("NETUID", &netuid.to_string()).replace("MINER", &miner.to_string());
         run(folder.path(), &node.url, &line.replace("FIRST", &first.to_string()))
     };
@@ -46,6 +50,13 @@ async fn every_output_has_the_form_that_was_reviewed() {
         "weights set MINER:1 --netuid NETUID --wallet //validator --dry-run",
         "weights set MINER:1 --netuid NETUID --wallet //validator",
         "register --netuid NETUID --wallet //new --dry-run",
+        "balance --wallet //new",
+        "transfer --to ALICE --amount 1 --wallet //new --dry-run",
+        "stake add --netuid NETUID --amount 1 --for VALIDATOR --wallet //new --dry-run",
+        "stake show --wallet //Bob",
+        "subnets list",
+        "subnets show --netuid NETUID",
+        "serve axon --netuid NETUID --ip 203.0.113.7 --port 8091 --wallet //miner --dry-run",
         "chain check",
     ] {
         if !line.starts_with("wallet new") {

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -18,8 +19,32 @@ use tokio::{
 
 use crate::node::Node;
 
+/// What the proxy does with a request.
+pub enum Deed {
+    /// It goes to the node.
+    Pass,
+    /// It goes to the node, a while later.
+    Wait(Duration),
+    /// This is the answer, and the node hears nothing of it.
+    Answer(Value),
+    /// The connection ends, and the node hears nothing of it.
+    Cut,
+    /// It goes to the node, and a while later the connection ends.
+    PassAndCut(Duration),
+}
+
 /// What the proxy does with messages.
 pub trait Manner: Send + Sync + 'static {
+    /// The HTTP status with which a client is turned away, if it is.
+    fn refuses(&self) -> Option<u16> {
+        None
+    }
+
+    /// What becomes of a request.
+    fn deed(&self, request: &Value) -> Deed {
+        self.answer(request).map_or(Deed::Pass, Deed::Answer)
+    }
+
     /// An answer to this request, in place of the node's.
     fn answer(&self, _request: &Value) -> Option<Value> {
         None
@@ -96,7 +121,13 @@ async fn serve(client: TcpStream, server: TcpStream, manner: Arc<impl Manner>) -
     let (mut from_client, to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let to_client = Arc::new(Mutex::new(to_client));
-    to_server.write_all(&head(&mut from_client).await?).await.ok()?;
+    let asked = head(&mut from_client).await?;
+    if let Some(status) = manner.refuses() {
+        let answer = format!("HTTP/1.1 {status} Refused\r\ncontent-length: 0\r\n\r\n");
+        to_client.lock().await.write_all(answer.as_bytes()).await.ok()?;
+        return None;
+    }
+    to_server.write_all(&asked).await.ok()?;
     to_client.lock().await.write_all(&head(&mut from_server).await?).await.ok()?;
     let (down, told) = (manner.clone(), to_client.clone());
     let down = async move {
@@ -114,9 +145,19 @@ async fn serve(client: TcpStream, server: TcpStream, manner: Arc<impl Manner>) -
     let up = async move {
         while let Some(frame) = Frame::read(&mut from_client).await {
             let request: Option<Value> = serde_json::from_slice(&frame.content).ok();
-            match request.as_ref().and_then(|request| manner.answer(request)) {
-                Some(answer) => send(&to_client, 0x81, answer.to_string().as_bytes()).await?,
-                None => to_server.write_all(&frame.masked()).await.ok()?,
+            match request.as_ref().map_or(Deed::Pass, |request| manner.deed(request)) {
+                Deed::Answer(answer) => send(&to_client, 0x81, answer.to_string().as_bytes()).await?,
+                Deed::Pass => to_server.write_all(&frame.masked()).await.ok()?,
+                Deed::Wait(time) => {
+                    tokio::time::sleep(time).await;
+                    to_server.write_all(&frame.masked()).await.ok()?;
+                }
+                Deed::Cut => return None,
+                Deed::PassAndCut(time) => {
+                    to_server.write_all(&frame.masked()).await.ok()?;
+                    tokio::time::sleep(time).await;
+                    return None;
+                }
             }
         }
         Some(())

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::commits::{Secret, Sender};
-use super::node::{Node, key, neurons, subnet, until};
+use super::node::{Node, PATIENCE, key, neurons, subnet, until};
 use super::{full_scan, proxy};
 use futures::TryStreamExt as _;
 use templar::{
@@ -267,6 +267,45 @@ async fn what_a_node_has_thrown_away_is_asked_of_an_archive() {
     let found = events(&both, range).await;
     assert_eq!(kinds(&found), [("set", set, Some(uids[0]))]);
     assert_eq!(both.metagraph(netuid, Some(set)).await.unwrap().block, set);
+}
+
+/// The chain opens all of a validator's commits of an epoch in one block and keeps the last row: each is told with its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_that_are_opened_together_have_a_row_each() {
+    let node = Node::start_at_pace(0, None, PACE);
+    let chain = node.client().await;
+    let (netuid, [first, _], uids) = two_validators(&chain).await;
+    let alice = key("//Alice");
+    chain.sudo(AdminCall::Tempo { netuid, blocks: 60 }, &alice).await.unwrap();
+    chain.sudo(AdminCall::CommitRevealWeightsEnabled { netuid, enabled: true }, &alice).await.unwrap();
+    let from = chain.head().await.unwrap().number;
+    let order = |n: u16| WeightsRequest {
+        netuid,
+        mechanism: 0,
+        weights: vec![(uids[1], 65535), (uids[2], n)],
+        version_key: 0,
+    };
+    // An epoch may begin among them.
+    for n in 1..=4 {
+        chain.set_weights(&order(n), &first, &MemoryBook::default()).await.unwrap();
+    }
+    let wait = async {
+        while chain.weights(netuid, uids[0], None).await.unwrap() != order(4).weights {
+            tokio::time::sleep(PACE).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap();
+    let to = chain.head().await.unwrap().number;
+    let found = events(&chain, HistoryQuery::new(netuid, from, to)).await;
+    let reveals: Vec<_> = found.iter().filter(|event| event.what.kind() == "reveal").collect();
+    let mut rows: Vec<_> = reveals
+        .iter()
+        .map(|event| (event.what.commit().unwrap().block, event.what.weights().unwrap().to_vec()))
+        .collect();
+    rows.sort_unstable();
+    let rows: Vec<_> = rows.into_iter().map(|(_, row)| row).collect();
+    assert_eq!(rows, (1..=4).map(|n| order(n).weights).collect::<Vec<_>>(), "{found:#?}");
+    assert!(reveals.windows(2).any(|pair| pair[0].block == pair[1].block), "some were opened together");
 }
 
 #[tokio::test(flavor = "multi_thread")]

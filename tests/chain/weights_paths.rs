@@ -4,10 +4,12 @@
 use std::process::Command;
 
 use super::node::{BLOCK, Node, PATIENCE, key, neurons, subnet, until};
+use futures::TryStreamExt as _;
 use templar::{
     chain::{
-        AdminCall, Chain, ChainError, MemoryBook, PowProgress, RAO_PER_TAO, RevealState, SaltedCommit,
-        SubmittedWeights, SubtensorClient, WeightsPath, WeightsRequest, interface::Verdict,
+        AdminCall, Chain, ChainError, HistoryPart, HistoryQuery, MemoryBook, PowProgress, RAO_PER_TAO,
+        RevealState, Rows, SaltedCommit, SubmittedWeights, SubtensorClient, WeightEvent, WeightsPath,
+        WeightsRequest, interface::Verdict,
     },
     wallet::Keypair,
     window::NetUid,
@@ -85,6 +87,53 @@ impl Subnet {
         assert_eq!(self.chain.reveal_state(commit, &account).await.unwrap(), RevealState::Gone);
     }
 
+    /// The weights of the second mechanism, by every way that the subnet takes: they stand apart from the first's.
+    async fn second_mechanism(&self, n: u16) {
+        let netuid = self.netuid;
+        self.admin(AdminCall::MechanismCount { netuid, count: 2 }).await;
+        let first = self.chain.weights(netuid, self.uids[0], None).await.unwrap();
+        let row = async || {
+            let rows = self.chain.rows(netuid, 1, Rows::Weights, None).await.unwrap();
+            rows[usize::from(self.uids[0])].clone()
+        };
+        let is = async |wanted: Vec<(u16, u16)>| {
+            let wait = async {
+                while row().await != wanted {
+                    tokio::time::sleep(BLOCK).await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, wait)
+                .await
+                .expect("the second mechanism's weights are as they were given");
+        };
+        let order = |weights: &[u16]| WeightsRequest { mechanism: 1, ..self.order(weights) };
+        let give = async |order: &WeightsRequest| {
+            self.chain.set_weights(order, &self.validator, &MemoryBook::default()).await.unwrap()
+        };
+        self.admin(AdminCall::CommitRevealWeightsEnabled { netuid, enabled: false }).await;
+        assert_eq!(give(&order(&[65535, 400 + n])).await.path, WeightsPath::Plain);
+        is(order(&[65535, 400 + n]).weights).await;
+        self.admin(AdminCall::CommitRevealWeightsEnabled { netuid, enabled: true }).await;
+        assert_eq!(give(&order(&[500 + n, 65535])).await.path, WeightsPath::Timelocked);
+        is(order(&[500 + n, 65535]).weights).await;
+        self.admin(AdminCall::CommitRevealVersion { version: 3 }).await;
+        let salted = give(&order(&[65535, 600 + n])).await;
+        assert_eq!(salted.path, WeightsPath::Salted);
+        self.reveal(&salted.salted.unwrap()).await;
+        is(order(&[65535, 600 + n]).weights).await;
+        assert_eq!(self.chain.weights(netuid, self.uids[0], None).await.unwrap(), first, "the first's stay");
+        self.admin(AdminCall::CommitRevealVersion { version: 4 }).await;
+        self.admin(AdminCall::CommitRevealWeightsEnabled { netuid, enabled: false }).await;
+        let metagraph = self.chain.metagraph_of(netuid, 1, None, None).await.unwrap();
+        assert_eq!(metagraph.details.unwrap().mechanism, 1);
+        let told =
+            self.chain.weight_events(HistoryQuery::new(netuid, 1, self.chain.head().await.unwrap().number));
+        let parts: Vec<HistoryPart> = told.try_collect().await.unwrap();
+        let events = parts.into_iter().flat_map(|part| part.events).filter(|event| event.mechanism == 1);
+        let kinds: Vec<&str> = events.map(|event| event.what.kind()).collect();
+        assert_eq!(kinds, ["set", "commit", "reveal", "commit", "reveal"]);
+    }
+
     /// Plainly, by a timelock, by a salt; `n` makes the weights of one round differ from those of another.
     async fn every_way(&self, n: u16) {
         let netuid = self.netuid;
@@ -124,7 +173,7 @@ impl Subnet {
         let (chain, netuid) = (&self.chain, self.netuid);
         let order = self.order(&[65535, 1]);
         let name = |result: Result<SubmittedWeights, ChainError>| match result {
-            Err(ChainError::Refused { name, .. }) => name,
+            Err(ChainError::WouldRefuse { name, .. }) => name,
             other => panic!("{other:?}"),
         };
         // Miners that were paid have stake, and so a permit; who is new has none.
@@ -175,6 +224,7 @@ async fn spec_365_and_then_425_after_an_upgrade_in_mid_run() {
     let subnet = Subnet::new(&node).await;
     subnet.interface(365).await;
     subnet.every_way(1).await;
+    subnet.second_mechanism(1).await;
     subnet.refusals().await;
     // Registration by work is older runtimes' alone.
     let (chain, netuid, bob) = (&subnet.chain, subnet.netuid, key("//Bob"));
@@ -183,6 +233,11 @@ async fn spec_365_and_then_425_after_an_upgrade_in_mid_run() {
     let search = PowProgress::default();
     let uid = chain.register_by_work(netuid, &worker, &bob, &search).await.unwrap();
     assert_eq!(chain.uid(netuid, &worker).await.unwrap(), Some(uid));
+    let fills = async |uri: &str| {
+        chain.faucet(&key(uri), &search).await.unwrap();
+        assert!(chain.balance(&key(uri).account()).await.unwrap() >= 1000 * RAO_PER_TAO);
+    };
+    fills("//poor").await;
     let limited = chain.register_within(netuid, &key("//x").account(), 1, &bob).await;
     assert!(matches!(limited, Err(ChainError::PriceAboveLimit { limit: 1, .. })), "{limited:?}");
 
@@ -197,6 +252,17 @@ async fn spec_365_and_then_425_after_an_upgrade_in_mid_run() {
     let limit = 1000 * RAO_PER_TAO;
     let uid = chain.register_within(netuid, &key("//y").account(), limit, &bob).await.unwrap();
     assert_eq!(chain.uid(netuid, &key("//y").account()).await.unwrap(), Some(uid));
+    fills("//poorer").await;
+
+    // One history, across the upgrade.
+    let to = chain.head().await.unwrap().number;
+    let parts: Vec<HistoryPart> =
+        chain.weight_events(HistoryQuery::new(netuid, 1, to)).try_collect().await.unwrap();
+    let own = |event: &&WeightEvent| event.mechanism == 0 && event.validator_uid == Some(subnet.uids[0]);
+    let events: Vec<WeightEvent> = parts.into_iter().flat_map(|part| part.events).collect();
+    let kinds: Vec<&str> = events.iter().filter(own).map(|event| event.what.kind()).collect();
+    let of_one_runtime = ["set", "commit", "reveal", "commit", "reveal", "set"];
+    assert_eq!(kinds, [of_one_runtime, of_one_runtime].concat());
 }
 
 #[tokio::test(flavor = "multi_thread")]

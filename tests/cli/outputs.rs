@@ -34,6 +34,7 @@ fn write_log(path: &Path) {
             random_before: losses(0.0),
             random_after: losses(0.02),
             random_comparator: losses(0.015),
+            audits: vec![0.01; 2],
         };
         let [honest, absent] = hotkeys.clone();
         let observations = [

@@ -143,7 +143,7 @@ fn what_the_chain_does_not_know_is_refused_in_one_sentence() {
 fn a_bucket_that_refuses_is_named_before_anything_is_trained() {
     let (_chain, url) = devchain();
     let network = format!("--network={url}");
-    let register = ends(templar(&["register", "--netuid=1", "--wallet=//Bob", &network]));
+    let register = ends(templar(&["register", "--yes", "--netuid=1", "--wallet=//Bob", &network]));
     assert!(register.status.success(), "{}", String::from_utf8_lossy(&register.stderr));
 
     let folder = tempfile::tempdir().unwrap();
@@ -185,7 +185,7 @@ fn manifests_and_folders_are_checked_first() {
         )
     };
     fails(validator(&run), 7, "not a run manifest");
-    fails(validator("--run=templar-2"), 7, "templar-2");
+    fails(validator("--run=templar-0"), 7, "no preset is called `templar-0`");
     fails(
         with_bucket(
             templar(&["validator", "--wallet=//Alice", "--network=ws://127.0.0.1:9"]),
@@ -393,7 +393,8 @@ fn a_simulation_is_repeatable_and_says_what_is_wrong_with_its_file() {
     let first = run(&["--out", out.to_str().unwrap()]);
     assert_eq!(first, run(&[]));
     assert_ne!(first, run(&["--seed", "2"]));
-    assert!(first["loss_ratio_vs_clean"].is_number() && first["spearman"].is_number());
+    // Four peers that do the same have no ranks to follow.
+    assert!(first["loss_ratio_vs_clean"].is_number() && first.get("spearman_work").is_some());
     assert_eq!(first["kinds"][1]["class"], "worthless");
     for kind in first["kinds"].as_array().unwrap() {
         assert!(kind["pay_per_uid_vs_honest_median"].is_number() && kind["uids"].is_u64());

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use templar::{
-    gauntlet::{Evidence, Gauntlet, Hotkey, Observation, Peer, proof::Claim, stage1::Stage1},
-    manifest::ManifestFile,
+    data,
+    gauntlet::{Evidence, Gauntlet, Hotkey, Observation, Peer, declared, proof::Claim, stage1::Stage1},
+    manifest::{ManifestFile, Proof, RatingUse},
 };
 
 /// Dimensions of a sequence's own gradient: few, so that `t` of the usual work is about 2.
@@ -58,7 +59,7 @@ fn evidence(random: &mut Random, done: usize, claimed: usize, measured: usize, o
 
 #[test]
 fn neither_over_nor_under_claiming_pays_and_more_work_does() {
-    let config = ManifestFile::preset("local").unwrap().parsed.gauntlet;
+    let config = ManifestFile::preset("local").unwrap().parsed.gauntlet.without_audits();
     let (measured, others) = (config.own_sequences, config.random_sequences);
     let hotkey = |peer: usize| Hotkey::from([peer as u8 + 1; 32]);
     let mut gauntlet = Gauntlet::new(&config);
@@ -115,4 +116,68 @@ fn neither_over_nor_under_claiming_pays_and_more_work_does() {
     assert!(strength(5) < strength(4) && strength(6) < strength(0));
     // An average of the same observations is worth less where each is less sure.
     assert!(last[3].proof.windows < 0.1 * last[0].proof.windows);
+}
+
+/// What peers do under audits of declared work: micro-batches done and declared, of 4 that are usual.
+const DECLARED: [(u64, u64); 8] = [(4, 4), (2, 2), (1, 1), (3, 3), (2, 4), (3, 4), (2, 3), (1, 4)];
+
+#[test]
+fn audited_work_is_paid_as_it_is_and_no_lie_pays() {
+    let mut config = ManifestFile::preset("local").unwrap().parsed.gauntlet;
+    assert_eq!(config.proof, Proof::Audited);
+    // What the rating takes away is another matter.
+    config.rating = RatingUse::Off;
+    let (measured, others) = (config.own_sequences, config.random_sequences);
+    let hotkey = |peer: usize| Hotkey::from([peer as u8 + 1; 32]);
+    let mut gauntlet = Gauntlet::new(&config);
+    // The last computes everything that it declares, and sends noise.
+    let all = DECLARED.len() + 1;
+    let declared = |peer: usize| DECLARED.get(peer).copied().unwrap_or((4, 4));
+    let peers: Vec<Peer> = (0..all)
+        .map(|peer| Peer { hotkey: hotkey(peer), uid: peer as u16, registered_at_block: 0 })
+        .collect();
+    gauntlet.roster(&peers);
+    let claim = |peer| Claim { claimed: 16 * declared(peer).1, usual: USUAL as u64 };
+    let claims: BTreeMap<Hotkey, Claim> = (0..all).map(|peer| (hotkey(peer), claim(peer))).collect();
+    let mut random = Random(88172645463325252);
+    let mut pay = vec![0.0; all];
+    let (windows, from) = (2000, 500);
+    for window in 0..windows {
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&u64::to_le_bytes(window));
+        let observations: Vec<Observation> = (0..all)
+            .map(|peer| {
+                let (done, says) = declared(peer);
+                let (done, says) = (done as usize, says as usize);
+                let mut evidence = evidence(&mut random, 16 * done, 16 * says, measured, others);
+                if peer == DECLARED.len() {
+                    // As others' data do: nothing of it is in the object.
+                    evidence.own_after.iter_mut().for_each(|after| *after = 100.0 - random.gradient()[0]);
+                }
+                let drawn = data::audited(&seed, &[peer as u8 + 1; 32], says, 2);
+                evidence.audits = drawn.iter().map(|drawn| if *drawn < done { 0.012 } else { 0.9 }).collect();
+                let stage1 = Stage1::Accepted { seconds: 0, steps_behind: 0.0 };
+                Observation { hotkey: hotkey(peer), stage1, evidence: Some(evidence), aggregated: true }
+            })
+            .collect();
+        let records = gauntlet.update_with(window, 1e-3, &observations, &[], &claims).unwrap();
+        for record in records.iter().filter(|_| window >= from) {
+            pay[usize::from(record.uid)] += record.share;
+        }
+    }
+    // In units of what a peer with all of the work has.
+    let pay: Vec<f64> = pay.iter().map(|sum| sum / pay[0]).collect();
+    for (peer, (done, says)) in DECLARED.into_iter().enumerate() {
+        let (share, expected) = (pay[peer], declared::expected_work(says, done, 4, 2));
+        eprintln!("{done} done, {says} declared: {share:.3} of the usual pay, {expected:.3} expected");
+        // Of a lie even less is paid than it has on average: of a slow and a fast average the lower counts.
+        let least = if done == says { expected - 0.06 } else { 0.0 };
+        assert!(
+            (least..expected + 0.06).contains(&share),
+            "{done} done, {says} declared: {share}, {expected} expected"
+        );
+        assert!(share <= done as f64 / 4.0 + 0.05, "{done} done, {says} declared: {share}");
+    }
+    eprintln!("all computed, nothing of it sent: {:.3}", pay[DECLARED.len()]);
+    assert!(pay[DECLARED.len()] < 0.1, "an object without the work: {}", pay[DECLARED.len()]);
 }

@@ -23,6 +23,7 @@ fn evidence(kind: &str, seed: u64) -> Evidence {
         random_comparator: moved(0.01, 4),
         own_before: before.clone(),
         random_before: before.clone(),
+        audits: vec![0.01; 2],
     }
 }
 

@@ -12,8 +12,10 @@ mod slashing;
 
 const ACCEPTED: Stage1 = Stage1::Accepted { seconds: 1, steps_behind: 0.0 };
 
+/// The rules of a preset; those of `local` without audits, for `templar-2` has the same with them.
 fn config(preset: &str) -> GauntletConfig {
-    ManifestFile::preset(preset).unwrap().parsed.gauntlet
+    let rules = ManifestFile::preset(preset).unwrap().parsed.gauntlet;
+    if preset == "local" { rules.without_audits() } else { rules }
 }
 
 fn key(n: u8) -> Hotkey {
@@ -44,6 +46,8 @@ fn evidence(own: f64, random: f64) -> Evidence {
         random_comparator: moved(random, 3),
         own_before: before.clone(),
         random_before: before,
+        // Where work is audited it agrees.
+        audits: vec![0.01; 2],
     }
 }
 
@@ -81,7 +85,7 @@ fn a_window_is_scored_once() {
 
 #[test]
 fn a_state_that_was_written_and_read_goes_on_as_if_nothing_had_been() {
-    for preset in ["local", "templar-1"] {
+    for preset in ["local", "templar-2", "templar-1"] {
         let mut straight = gauntlet(preset, 5);
         run(&mut straight, 0..7, 5);
         straight.update(7, 1e-3, &[failed(0, Stage1::Absent), good(1), failed(2, malformed("x"))]).unwrap();
@@ -201,7 +205,7 @@ fn the_paper_pays_by_the_ordinal_and_nothing_for_a_negative_one() {
 
 #[test]
 fn silence_is_tolerated_for_a_while_and_then_it_is_absence() {
-    for preset in ["local", "templar-1", "sparseloco"] {
+    for preset in ["local", "templar-2", "templar-1", "sparseloco"] {
         let mut gauntlet = gauntlet(preset, 5);
         run(&mut gauntlet, 0..10, 5);
         let tolerated = gauntlet.config().unanswered_windows;
@@ -293,6 +297,7 @@ fn the_json_of_a_record_is_a_stable_interface() {
         fields(&json),
         [
             "aggregated",
+            "audits",
             "hotkey",
             "judged",
             "outer_step",
@@ -346,6 +351,7 @@ fn any_observation(n: u8) -> impl Strategy<Value = Observation> {
             random_before,
             random_after,
             random_comparator,
+            audits: Vec::new(),
         },
     );
     let stage1 = prop_oneof![
@@ -376,7 +382,7 @@ proptest! {
 
     #[test]
     fn the_order_of_peers_changes_no_bit(history in any_history(), shuffle in any::<prop::sample::Index>()) {
-        for preset in ["local", "templar-1"] {
+        for preset in ["local", "templar-2", "templar-1"] {
             let (mut a, mut b) = (gauntlet(preset, 5), gauntlet(preset, 5));
             for (window, observations) in history.iter().enumerate() {
                 let mut moved = observations.clone();
@@ -425,7 +431,7 @@ proptest! {
 
     #[test]
     fn whatever_comes_in_numbers_come_out(history in any_history(), seed in any::<[u8; 32]>()) {
-        for preset in ["local", "templar-1"] {
+        for preset in ["local", "templar-2", "templar-1"] {
             let mut gauntlet = gauntlet(preset, 5);
             for (window, observations) in history.iter().enumerate() {
                 for record in gauntlet.update(window as u64, 1e-3, observations).unwrap() {

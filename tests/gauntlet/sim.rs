@@ -1,13 +1,15 @@
 //! The economy of `tests/sim/everyone.toml`: whether pay follows work among 250 peers, and which defence is good for
 //! what. `TEMPLAR_FULL_TESTS=1 cargo test --test sim -- --nocapture` prints the tables of `docs/gauntlet.md`.
 use std::{collections::BTreeMap, time::Instant};
-use templar::{
-    data::{self, Corpus},
-    sim::{Class, Defence, History, Outcome, Scenario, run, text::Text},
+use templar::manifest::ManifestFile;
+use templar::sim::{
+    Class, Conduct, Defence, History, Kind, KindOutcome, Outcome, PeerSpec, Scenario, ValidatorSpec, run,
+    text::{self, Text},
 };
 
 const EVERYONE: &str = include_str!("../sim/everyone.toml");
 const TINY: &str = include_str!("../sim/tiny.toml");
+const SIXTEEN: &str = include_str!("../sim/sixteen.toml");
 const FEW: &str = include_str!("../sim/few.toml");
 
 fn full() -> bool {
@@ -15,9 +17,7 @@ fn full() -> bool {
 }
 
 fn text(scenario: &Scenario) -> Text {
-    let folder = tempfile::tempdir().unwrap();
-    Corpus::prepare(&data::default_sources().unwrap(), folder.path(), scenario.text_bytes).unwrap();
-    Text::new(&Corpus::open(folder.path()).unwrap().token_bytes().unwrap(), scenario.sequence_length).unwrap()
+    Text::new(&text::made(scenario.seed, scenario.text_bytes), scenario.sequence_length).unwrap()
 }
 
 fn threads() -> usize {
@@ -33,7 +33,7 @@ fn simulate(scenario: &Scenario, text: &Text) -> (History, Outcome) {
 fn print(outcome: &Outcome) {
     for kind in &outcome.kinds {
         println!(
-            "| {} | {:?} | {} | {:.3} | {:.3} | {:.3} | {:.2?} | {:?} |",
+            "| {} | {:?} | {} | {:.3} | {:.3} | {:.3} | {:.2?} | {:?} | {:.2} {:.2}",
             kind.kind,
             kind.class,
             kind.uids,
@@ -41,7 +41,9 @@ fn print(outcome: &Outcome) {
             kind.work_per_uid_vs_honest_median,
             kind.benefit_per_uid_vs_honest_median,
             kind.mean_t,
-            kind.windows_to_detection
+            kind.windows_to_detection,
+            kind.mean_strength,
+            kind.mean_rating
         );
     }
     println!(
@@ -68,11 +70,11 @@ fn everyone_is_paid_for_what_they_do() {
     println!("seed {}: {:.1?}, loss {ratio:.4} of that without attackers", scenario.seed, start.elapsed());
     let peers: usize = outcome.kinds.iter().map(|kind| kind.uids).sum();
     let honest: usize = outcome.kinds.iter().filter(|k| k.class == Class::Honest).map(|k| k.uids).sum();
-    assert_eq!((peers, honest), (250, 200));
+    assert_eq!((peers, honest), (250, 180));
     let mut shortfalls = outcome.shortfalls(Some(ratio));
     if !full() {
-        // Ninety windows are not enough for the last tenth of a rank correlation.
-        shortfalls.retain(|s| !s.contains("rank correlation") || outcome.spearman < 0.75);
+        // Ninety windows are not enough for the last of a rank correlation.
+        shortfalls.retain(|s| !s.contains("rank correlation") || outcome.spearman_work < 0.8);
     }
     assert_eq!(shortfalls, [""; 0], "seed {}", scenario.seed);
     // Who does more of its work is paid more.
@@ -83,6 +85,7 @@ fn everyone_is_paid_for_what_they_do() {
         .map(|k| k.pay_per_uid_vs_honest_median)
         .collect();
     assert!(pay.is_sorted(), "{pay:?}");
+    paid_as_worked(&outcome);
 }
 
 #[test]
@@ -99,6 +102,105 @@ fn noise_does_little_harm_where_there_are_places_for_all() {
     }
 }
 
+/// Sixteen peers, of which the honest ones alone make eight, and sixteen with the momentum of `templar-1`.
+#[test]
+fn work_is_paid_as_it_is_in_small_runs() {
+    let sixteen = Scenario::parse(SIXTEEN).unwrap();
+    let mut eight = sixteen.clean();
+    eight.peers[0].count = 2;
+    let mut slow = sixteen.clone();
+    slow.compress.momentum = ManifestFile::preset("templar-2").unwrap().parsed.compress.momentum;
+    let seeds = if full() { 1..=5 } else { 1..=1 };
+    for (mut scenario, seed) in
+        [sixteen, eight, slow].into_iter().flat_map(|s| seeds.clone().map(move |n| (s.clone(), n)))
+    {
+        scenario.seed = seed;
+        if !full() {
+            scenario.windows = 150;
+        }
+        let text = text(&scenario);
+        let (_, outcome) = simulate(&scenario, &text);
+        print(&outcome);
+        let mut shortfalls = outcome.shortfalls(None);
+        shortfalls.retain(|s| !s.contains("rank correlation"));
+        assert_eq!(shortfalls, [""; 0], "seed {seed}");
+        paid_as_worked(&outcome);
+    }
+}
+
+/// Yuma consensus cuts a weight that less than half of the stake gives, whoever copies it.
+#[test]
+fn a_validator_without_half_of_the_stake_pays_no_friend() {
+    for (friend, copies, is_paid) in [(0.45, 0.3, false), (0.49, 0.0, false), (0.55, 0.3, true)] {
+        let mut scenario = Scenario::parse(SIXTEEN).unwrap();
+        scenario.windows = if full() { 150 } else { 60 };
+        scenario.peers.push(PeerSpec { kind: Kind::Friend, ..scenario.peers[0].clone() });
+        let validator = |stake, conduct| ValidatorSpec { stake: 1000.0 * stake, conduct, misses: 0.02 };
+        scenario.validators = vec![
+            validator(1.0 - friend - copies, Conduct::Honest),
+            validator(copies, Conduct::CopiesWeights),
+            validator(friend, Conduct::Favours),
+        ];
+        let text = text(&scenario);
+        let (_, outcome) = simulate(&scenario, &text);
+        let pay = |name: &str| {
+            let kind = outcome.kinds.iter().find(|kind| kind.kind == name).unwrap();
+            kind.pay_per_uid_vs_honest_median
+        };
+        let paid = pay("friend of a validator");
+        println!(
+            "{friend} of the stake favours, {copies} copies: the friend earns {paid:.3}, {:.3} is whole work",
+            pay("honest 1")
+        );
+        assert_eq!(paid > 0.1, is_paid, "{friend} {copies}: {paid}");
+    }
+}
+
+/// The acceptance scenarios change none of the constants that a preset ships.
+#[test]
+fn scenarios_have_the_constants_of_the_presets() {
+    let local = ManifestFile::preset("local").unwrap().parsed;
+    for text in [EVERYONE, SIXTEEN, FEW, TINY] {
+        let scenario = Scenario::parse(text).unwrap();
+        assert_eq!(scenario.gauntlet().unwrap(), local.gauntlet, "{}", scenario.name);
+        assert_eq!(scenario.compress, local.compress, "{}", scenario.name);
+        assert!(scenario.gauntlet.is_empty() && scenario.without.is_empty());
+    }
+}
+
+/// Honest peers are paid within a tenth of their work, beside one that does all of it.
+fn paid_as_worked(outcome: &Outcome) {
+    let honest = || outcome.kinds.iter().filter(|kind| kind.class == Class::Honest);
+    let whole = honest().find(|kind| kind.kind == "honest 1").unwrap();
+    for kind in honest() {
+        let paid = kind.pay_per_uid_vs_honest_median / whole.pay_per_uid_vs_honest_median;
+        let worked = kind.work_per_uid_vs_honest_median / whole.work_per_uid_vs_honest_median;
+        assert!((paid - worked).abs() < 0.1, "{}: {paid:.3} paid for {worked:.3}", kind.kind);
+    }
+}
+
+/// No rule accuses an honest peer more often than `docs/gauntlet.md` states: over 20,000 windows of honest peers, attackers beside them.
+#[test]
+fn honest_peers_are_hardly_ever_accused() {
+    let mut scenario = Scenario::parse(EVERYONE).unwrap();
+    scenario.windows = if full() { 300 } else { 90 };
+    scenario.settle = 0;
+    let text = text(&scenario);
+    let (_, outcome) = simulate(&scenario, &text);
+    let honest = || outcome.kinds.iter().filter(|kind| kind.class == Class::Honest);
+    let peers: f64 = honest().map(|kind| kind.uids as f64).sum();
+    let rate = |of: fn(&KindOutcome) -> f64| honest().map(|k| of(k) * k.uids as f64).sum::<f64>() / peers;
+    let [refused, copies, harmful, failed] =
+        [rate(|k| k.refused), rate(|k| k.copies), rate(|k| k.harmful), rate(|k| k.failed)];
+    println!(
+        "{} windows of honest peers: audits refused {refused:.6}, copies {copies:.6}, harmful {harmful:.6}, malformed or out of sync {failed:.6}",
+        peers * scenario.windows as f64
+    );
+    // A peer that is copied is taken for the copy where its own data does not speak for it in that window.
+    assert!(copies <= 0.001 && refused <= 0.001, "{copies} {refused}");
+    assert!(harmful <= 1.0 / 740.0 && failed == 0.0, "{harmful} {failed}");
+}
+
 /// What fails without some defences, and what each kind is paid. The loss is compared with that of the run without
 /// attackers where `compare` says so.
 fn lost(
@@ -110,6 +212,12 @@ fn lost(
     let mut scenario = Scenario::parse(EVERYONE).unwrap();
     scenario.windows = windows;
     scenario.without = without.to_vec();
+    // So that there is time to see what comes after.
+    for spec in &mut scenario.peers {
+        if let Kind::Rest { works } | Kind::Sleeper { works } | Kind::Vanish { works } = &mut spec.kind {
+            *works = windows / 5;
+        }
+    }
     let (_, outcome) = simulate(&scenario, text);
     let ratio = compare.then(|| outcome.loss / simulate(&scenario.clean(), text).1.loss);
     let pay = outcome.kinds.iter().map(|k| (k.kind.clone(), k.pay_per_uid_vs_honest_median)).collect();
@@ -129,9 +237,9 @@ fn each_defence_is_good_for_something() {
     let mut proof_off = BTreeMap::new();
     for (without, victim) in [
         (Defence::Proof, "other data"),
-        (Defence::Sync, "old model"),
+        (Defence::Audits, "no momentum"),
+        (Defence::Sync, "old model, 10 rounds"),
         (Defence::PutWindow, "late"),
-        (Defence::PlackettLuce, "memoriser"),
         (Defence::NormClip, "loss"),
     ] {
         let (lost, pay) = lost(&[without], windows, without == Defence::NormClip, &text);
@@ -141,10 +249,17 @@ fn each_defence_is_good_for_something() {
         }
         assert!(lost.iter().any(|shortfall| shortfall.contains(victim)), "{without:?}: {lost:?}");
     }
-    // The search for copies is a second lock: every copy fails the proof as well. Alone it changes no pay; where
-    // the proof is weak, it is what stands.
+    // The search for copies and the rating are second locks: what they find fails the proof as well. Alone each changes no pay; where
+    // the proof is weak, they are what stands.
     let (lost_overlap, _) = lost(&[Defence::Overlap], windows, false, &text);
     let (_, both_off) = lost(&[Defence::Proof, Defence::Overlap], windows, false, &text);
+    let (lost_rating, _) = lost(&[Defence::PlackettLuce], windows, false, &text);
+    let (_, unrated) = lost(&[Defence::Proof, Defence::PlackettLuce], windows, false, &text);
+    println!(
+        "without PlackettLuce: {lost_rating:?}; random without Proof {}, without both {}",
+        proof_off["random"], unrated["random"]
+    );
+    assert!(unrated["random"] > 1.2 * proof_off["random"]);
     println!(
         "without Overlap: {lost_overlap:?}; copier without Proof {}, without both {}",
         proof_off["copier"], both_off["copier"]

@@ -83,7 +83,6 @@ fn a_run_goes_on_through_everything_at_once() {
     let windows = with["loss"].as_array().unwrap().iter().map(|point| point["window"].as_u64().unwrap());
     let (first, last) = (windows.clone().min().unwrap(), windows.max().unwrap());
     let (code, audit) = kept.audit_of(3, first, last);
-    assert_eq!(code, 0, "{audit}");
     let outcome = |name: &str| {
         audit["windows"].as_array().unwrap().iter().filter(|window| window["outcome"] == name).count() as u64
     };
@@ -94,6 +93,13 @@ fn a_run_goes_on_through_everything_at_once() {
         outcome("not_checked")
     );
     assert!(outcome("same") >= times.windows / 2, "{audit}");
+    // What could not be checked has not passed.
+    let unchecked = outcome("not_checked") > 0;
+    assert_eq!(
+        (code, &audit["difference"]),
+        (if unchecked { 7 } else { 0 }, &serde_json::Value::Null),
+        "{audit}"
+    );
     drop(kept);
 
     if std::env::var_os("TEMPLAR_FULL_TESTS").is_some() {

@@ -3,10 +3,10 @@
 use proptest::prelude::*;
 use sp_core::{Pair, crypto::AccountId32, sr25519};
 use templar::{
-    codec::{Values, positions::Fault, wire::WireError},
+    codec::{Values, positions::Fault, sketch, wire::WireError},
     gradient::{
-        Expected, GradientError, Header, Layout, PseudoGradient, SparseTensor, decode, encode, model_samples,
-        signing_message,
+        Audited, Expected, GradientError, Header, Layout, PseudoGradient, SparseTensor, decode, encode,
+        encode_with_sketches, model_samples, signing_message,
     },
     manifest::{CompressConfig, ManifestFile},
     model::parameter_shapes,
@@ -19,6 +19,19 @@ fn shapes() -> [(String, Vec<usize>); 3] {
 
 fn layout() -> Layout {
     Layout::new(&shapes(), &CompressConfig::demo(0.9, 64, 32), 2).unwrap()
+}
+
+/// The same for a run that audits declared work: at most 4 micro-batches of 16 sequences.
+fn audited_layout() -> Layout {
+    layout().with_sketches(Audited { micro_batch: 16, most: 4 })
+}
+
+/// Sketches of so many micro-batches, sealed.
+fn sketches(micro_batches: usize) -> Vec<u8> {
+    let mut random = Lcg(9);
+    let mut number = || random.below(2001) as f64 / 1000.0 - 1.0;
+    let mut one = || sketch::seal(&(0..3).map(|_| std::array::from_fn(|_| number())).collect::<Vec<_>>());
+    (0..micro_batches).flat_map(|_| one()).collect()
 }
 
 fn key() -> sr25519::Pair {
@@ -110,6 +123,49 @@ fn what_is_written_is_read() {
     assert!(file.len() <= layout().max_object_bytes());
     let read = read(&file).unwrap();
     assert_eq!((read.header, read.tensors, read.digest), (header(), sent, digest));
+}
+
+#[test]
+fn sketches_travel_with_it_and_are_signed() {
+    let (layout, sent) = (audited_layout(), tensors(&layout(), 1));
+    let write =
+        |header: &Header, sketches: &[u8]| encode_with_sketches(header, &sent, sketches, &layout, sign);
+    let (file, digest) = write(&header(), &sketches(4)).unwrap();
+    assert!(file.len() <= layout.max_object_bytes());
+    let read = decode(&file, &layout, &expected(), verify).unwrap();
+    assert_eq!((&read.tensors, read.digest, &read.sketches), (&sent, digest, &sketches(4)));
+    assert_eq!(sketch::seal(&read.sketch(3).unwrap()), sketches(4)[3 * 3 * sketch::SEALED_BYTES..]);
+    assert!(read.sketch(4).is_none() && read.sketch(usize::MAX).is_none());
+    // It remains a file that others can open, and what was committed to cannot be changed.
+    assert!(safetensors::SafeTensors::deserialize(&file).unwrap().tensor("templar.sketches").is_ok());
+    let mut changed = file.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    assert_eq!(decode(&changed, &layout, &expected(), verify), Err(GradientError::Signature));
+
+    // One for each micro-batch that is declared, the last of which may be a part, and no more than may be.
+    let of = |sequences| Header { sample_count: sequences, ..header() };
+    assert!(write(&of(49), &sketches(4)).is_ok() && write(&of(48), &sketches(3)).is_ok());
+    let bytes = |count: u64| count * (3 * sketch::SEALED_BYTES) as u64;
+    let refused = |found, expected, sequences| GradientError::Sketches { found, expected, sequences };
+    assert_eq!(write(&of(48), &sketches(4)), Err(refused(bytes(4), bytes(3), 48)));
+    assert_eq!(write(&of(49), &sketches(3)), Err(refused(bytes(3), bytes(4), 49)));
+    assert_eq!(write(&of(65), &sketches(5)), Err(GradientError::TooManySequences { found: 65, limit: 64 }));
+    assert_eq!(encode(&header(), &sent, &layout, sign), Err(refused(0, bytes(4), 64)));
+    let huge = write(&of(u64::MAX), &[]);
+    assert!(matches!(huge, Err(GradientError::Sketches { found: 0, .. })), "{huge:?}");
+
+    // A run that asks for none takes none, and one that asks takes no object without.
+    let plain = Layout::new(&shapes(), &CompressConfig::demo(0.9, 64, 32), 2).unwrap();
+    assert!(matches!(
+        encode_with_sketches(&header(), &sent, &sketches(4), &plain, sign),
+        Err(GradientError::Sketches { .. })
+    ));
+    let (small, _) = write(&of(16), &sketches(1)).unwrap();
+    let read = decode(&small, &plain, &expected(), verify);
+    assert!(matches!(read, Err(GradientError::ExtraTensor | GradientError::TooLarge { .. })), "{read:?}");
+    let (without, _) = encode(&header(), &sent, &plain, sign).unwrap();
+    let name = "templar.sketches".to_owned();
+    assert_eq!(decode(&without, &layout, &expected(), verify), Err(GradientError::MissingTensor { name }));
 }
 
 #[test]
@@ -411,14 +467,17 @@ fn a_mutated_file_never_panics() {
         CompressConfig::sparse_loco(0.95, 64, 64),
         CompressConfig { values: Values::One, top_k: 100, ..CompressConfig::demo(0.9, 64, 32) },
     ] {
-        mutate(&Layout::new(&shapes(), &settings, 2).unwrap(), rounds / 3);
+        mutate(&Layout::new(&shapes(), &settings, 2).unwrap(), rounds / 4);
     }
+    mutate(&audited_layout(), rounds / 4);
 }
 
 fn mutate(layout: &Layout, rounds: u64) {
     let expected = expected();
-    let good: Vec<_> =
-        (0..8).map(|s| encode(&header(), &tensors(layout, s), layout, sign).unwrap().0).collect();
+    let committed = sketches(layout.audited().map_or(0, |audited| audited.most));
+    let good: Vec<_> = (0..8)
+        .map(|s| encode_with_sketches(&header(), &tensors(layout, s), &committed, layout, sign).unwrap().0)
+        .collect();
     let mut random = Lcg(2026);
     let (mut accepted, mut refused) = (0u64, 0u64);
     let mut bytes = Vec::new();

@@ -3,6 +3,8 @@
 Arguments: the chain's address, the subnet, and what to do:
   write   register //sdk-miner, commit, serve an axon, and set weights as the validator //validator
   commit  commit weights as //validator, where the subnet asks for that
+  salted  commit weights as //validator by a hash of them and a salt of its own, where the subnet asks for that
+  reveal  reveal what was committed so: the weights as a JSON list of [uid, weight], and the salt as another
   read    the metagraph and every commitment
 """
 
@@ -55,6 +57,14 @@ if verb == "write":
     note("weights", weigh([1, 2], [0.25, 1.0]))
 elif verb == "commit":
     note("weights", weigh([2, 3], [1.0, 0.5]))
+elif verb == "salted":
+    how = {"version_key": 0, "wait_for_inclusion": True, "wait_for_finalization": True}
+    made = chain.commit_weights(validator, netuid, salt=[7, 8, 65535], uids=[1, 2], weights=[16384, 65535], **how)
+    note("salted", made)
+elif verb == "reveal":
+    rows, salt = json.loads(sys.argv[4]), json.loads(sys.argv[5])
+    uids, weights = [uid for uid, _ in rows], [weight for _, weight in rows]
+    note("reveal", chain.reveal_weights(validator, netuid, uids=uids, weights=weights, salt=salt, version_key=0))
 
 saw["block"] = chain.block
 graph = chain.metagraph(netuid, lite=False, block=saw["block"])

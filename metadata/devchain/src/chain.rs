@@ -125,6 +125,8 @@ pub(crate) struct Chain {
     last_final: watch::Sender<u32>,
     /// How many blocks the last final one is behind the newest.
     lag: AtomicU32,
+    /// How many of the newest blocks' states are answered for; 0 for all.
+    kept: AtomicU32,
     /// Time between two blocks, milliseconds.
     block_ms: AtomicU64,
 }
@@ -160,6 +162,7 @@ impl Chain {
             best: watch::channel(number).0,
             last_final: watch::channel(number).0,
             lag: AtomicU32::new(0),
+            kept: AtomicU32::new(0),
             block_ms: AtomicU64::new(milliseconds(block_time)),
         })
     }
@@ -179,6 +182,17 @@ impl Chain {
     pub fn set_finality_lag(&self, blocks: u32) {
         self.lag.store(blocks, Ordering::Relaxed);
         self.finalize();
+    }
+
+    /// Answers from now on as a node that keeps the states of so many of the newest blocks; 0 for all. Headers and bodies stay.
+    pub fn keep_states(&self, blocks: u32) {
+        self.kept.store(blocks, Ordering::Relaxed);
+    }
+
+    /// Whether what a block left in storage may be asked for.
+    pub(crate) fn keeps_state_of(&self, block: &Block) -> bool {
+        let kept = self.kept.load(Ordering::Relaxed);
+        kept == 0 || block.header.number.saturating_add(kept) > *self.best.borrow()
     }
 
     fn finalize(&self) {

@@ -27,6 +27,8 @@ pub struct Config {
     /// Every so many blocks the newest is replaced by another before it is final, as by a reorganisation; 0 never does. Takes a
     /// `finality_lag`.
     pub reorg_every: u32,
+    /// How many of the newest blocks' states may be asked for, as with a node that prunes; 0 for all.
+    pub keep_states: u32,
     /// Where the blocks are kept; `None` keeps them in memory alone.
     pub dir: Option<PathBuf>,
     /// The runtime that a new chain begins with; one that the folder holds goes on with its own.
@@ -43,6 +45,7 @@ impl Default for Config {
             block_time: Duration::from_millis(250),
             finality_lag: 0,
             reorg_every: 0,
+            keep_states: 0,
             dir: None,
             spec: SpecVersion::Spec425,
             beacon: None,
@@ -150,6 +153,7 @@ pub async fn run(config: Config) -> Result<Handle, DevchainError> {
     let opened = tokio::task::spawn_blocking(move || Chain::open(dir.as_deref(), spec, config.block_time));
     let chain = Arc::new(opened.await.map_err(|_| DevchainError::Ended)??);
     chain.set_finality_lag(config.finality_lag);
+    chain.keep_states(config.keep_states);
     let listen = |source| DevchainError::Listen { port: config.port, source };
     let server = Server::builder().set_config(rpc::limits());
     let server = server.build((Ipv4Addr::LOCALHOST, config.port)).await.map_err(listen)?;

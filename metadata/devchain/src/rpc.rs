@@ -64,10 +64,15 @@ fn known(chain: &Chain, block: Option<&str>) -> Result<Option<Arc<Block>>, Error
 
 /// The block on whose state a method works; the newest where none is named.
 fn at(chain: &Chain, block: Option<&str>) -> Result<Arc<Block>, ErrorObjectOwned> {
-    known(chain, block)?.ok_or_else(|| {
-        let block = block.unwrap_or_default();
-        error(4003, &format!("Client error: UnknownBlock: there is no block {block}"), None)
-    })
+    let named = block.unwrap_or_default();
+    let found = known(chain, block)?.ok_or_else(|| {
+        error(4003, &format!("Client error: UnknownBlock: there is no block {named}"), None)
+    })?;
+    if chain.keeps_state_of(&found) {
+        return Ok(found);
+    }
+    let words = format!("Client error: Api called for an unknown Block: State already discarded for {named}");
+    Err(error(4003, &words, None))
 }
 
 fn header(header: &Header) -> Value {

@@ -89,7 +89,7 @@ impl BucketArgs {
             Some(text) => text.parse()?,
             None => Endpoint::r2(),
         };
-        let mut buckets = BucketCache::new(endpoint);
+        let mut buckets = BucketCache::patient(endpoint);
         let chain: Arc<dyn Chain> = Arc::new(self.network.connect().await?);
         let directory = Directory::read(chain.as_ref(), self.netuid, &mut buckets).await?;
         Ok(Subnet { chain, netuid: self.netuid, buckets, directory })

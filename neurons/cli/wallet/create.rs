@@ -1,8 +1,11 @@
 //! `templar wallet new` and `templar wallet regen`: keyfiles that were not there before.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+};
 
-use templar::wallet::{Password, PasswordSources, Secret, Wallet, WalletError, WalletOptions};
+use templar::wallet::{AccountId, Password, PasswordSources, Secret, Wallet, WalletError, WalletOptions};
 
 use super::{Key, addresses, input};
 use crate::cli::{Exit, Failure, PasswordArgs};
@@ -20,8 +23,33 @@ pub struct New {
     /// Do not encrypt the coldkey
     #[arg(long)]
     no_password: bool,
+    /// Show the phrases of the new keys once, on the terminal, to be written down; they are never shown again
+    #[arg(long)]
+    show_phrase: bool,
     #[command(flatten)]
     passwords: PasswordArgs,
+}
+
+/// The address of a coldkey that stays elsewhere.
+#[derive(Debug, clap::Args)]
+pub struct RegenPub {
+    /// The wallet
+    #[arg(value_name = "COLD")]
+    wallet: String,
+    /// The coldkey's address
+    #[arg(long, visible_alias = "ss58", value_name = "ADDRESS", value_parser = crate::cli::pay::address)]
+    address: AccountId,
+}
+
+/// Writes a coldkey's public file.
+pub fn regen_coldkeypub(args: &RegenPub, options: &WalletOptions, json: bool) -> Result<(), Failure> {
+    let Key::Cold(wallet) = Key::parse(&args.wallet, options)? else {
+        return Err(Failure::new(Exit::Usage, format!("{:?} names a hotkey", args.wallet)).hint(
+            "name the wallet alone, for example `templar wallet regen-coldkeypub mine --address 5...`",
+        ));
+    };
+    wallet.write_coldkeypub(&args.address)?;
+    addresses(&wallet, Some(&args.address), wallet.hotkey_account().ok().as_ref(), json)
 }
 
 /// A key from its phrase or seed.
@@ -56,12 +84,24 @@ pub fn new(args: &New, options: &WalletOptions, json: bool) -> Result<(), Failur
     if let Some(path) = wallet.hotkey_path().filter(|path| path.exists()) {
         return Err(WalletError::Exists { path }.into());
     }
+    if args.show_phrase && !std::io::stderr().is_terminal() {
+        return Err(Failure::new(Exit::Usage, "a phrase is shown on a terminal alone, and this is none")
+            .hint("leave --show-phrase out: the keyfile holds the phrase"));
+    }
+    let show = |kind: &str, secret: &Secret| {
+        if let Some(phrase) = secret.phrase().filter(|_| args.show_phrase) {
+            eprintln!("the {kind}'s phrase, shown this once; whoever has it has the key:\n  {phrase}");
+        }
+    };
     let coldkey = match wallet.coldkey_account() {
         Ok(account) => account,
         Err(WalletError::MissingKeyfile { .. }) => {
             let key = Key::Cold(wallet.clone());
             let wish = Wish { encrypt: args.encrypt, plain: args.no_password };
-            write(&key, name, wish, &args.passwords.sources(), Secret::generate)?
+            let secret = Secret::generate()?;
+            let account = write(&key, name, wish, &args.passwords.sources(), || Ok(secret.clone()))?;
+            show("coldkey", &secret);
+            account
         }
         // There is a coldkey, and only its password tells whose: it is not needed for a hotkey.
         Err(WalletError::Encrypted { path, .. }) => {
@@ -72,7 +112,9 @@ pub fn new(args: &New, options: &WalletOptions, json: bool) -> Result<(), Failur
         }
         Err(e) => return Err(e.into()),
     };
-    let hotkey = wallet.create_hotkey()?;
+    let secret = Secret::generate()?;
+    let hotkey = wallet.write_hotkey(&secret, None)?;
+    show("hotkey", &secret);
     eprintln!("the keyfiles hold the secret phrases: keep a copy of them in a safe place");
     addresses(&wallet, Some(&coldkey), Some(&hotkey), json)
 }

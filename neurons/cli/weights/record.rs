@@ -14,6 +14,7 @@ use templar::{
     chain::{HistoryPart, HistoryQuery, SubtensorClient, WeightEvent},
     report::weights::{self, WeightsReportError},
     telemetry::files::write_atomic,
+    wallet::AccountId,
     window::{Block, NetUid, Uid},
 };
 
@@ -44,14 +45,16 @@ pub struct Scope {
     genesis: String,
     netuid: NetUid,
     validator: Option<Uid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hotkey: Option<AccountId>,
     from: Block,
 }
 
 impl Scope {
-    pub fn new(chain: &SubtensorClient, query: &HistoryQuery) -> Self {
+    pub fn new(chain: &SubtensorClient, query: &HistoryQuery, hotkey: Option<&AccountId>) -> Self {
         let genesis: String = chain.genesis_hash().iter().map(|byte| format!("{byte:02x}")).collect();
         let HistoryQuery { netuid, validator, from, .. } = *query;
-        Self { genesis: format!("0x{genesis}"), netuid, validator, from }
+        Self { genesis: format!("0x{genesis}"), netuid, validator, hotkey: hotkey.cloned(), from }
     }
 }
 

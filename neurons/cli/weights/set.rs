@@ -9,18 +9,19 @@ use std::{
 
 use templar::{
     chain::{
-        Chain, ChainError, Check, CommitBook as _, Plan, RevealState, SaltedCommit, SubmittedWeights,
+        Chain, ChainError, CommitBook as _, Plan, RevealState, SaltedCommit, SubmittedWeights,
         SubtensorClient, WeightsPath, WeightsRequest,
     },
     gauntlet::weights,
     node::{VERSION_KEY, salted_commits::CommitFile},
-    wallet::Wallet,
+    wallet::{AccountId, Wallet},
     window::{NetUid, Uid},
 };
 
 use crate::cli::{
     Exit, Failure, NetworkArgs, WalletArgs,
-    output::{print, print_json, tao},
+    output::{print, print_json},
+    preview,
 };
 
 /// The pause between two looks at the chain while waiting.
@@ -41,7 +42,7 @@ pub struct Set {
     /// Version of the rules by which they were made
     #[arg(long, value_name = "N", default_value_t = VERSION_KEY)]
     version_key: u64,
-    /// Show what would be signed, every check and the fee, and sign nothing
+    /// Show what would be signed, every check and the fee, and sign nothing; exit code 5 if the chain would refuse it
     #[arg(long)]
     dry_run: bool,
     /// Wait until the rate limit has passed, rather than end with exit code 5
@@ -50,6 +51,9 @@ pub struct Set {
     /// Where a salted commit is kept until it is revealed; made if it is not there
     #[arg(long, value_name = "FILE", default_value = "templar-commits.json")]
     commits: PathBuf,
+    /// Sign with the wallet's hotkey as a proxy of this account, whose weights they are
+    #[arg(long, value_name = "SS58")]
+    proxy: Option<AccountId>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -71,9 +75,12 @@ pub struct Reveal {
     /// Reveal also where a UID is another hotkey's than at the commit, or nobody's
     #[arg(long)]
     changed_too: bool,
-    /// Show what would be signed and the fee, and sign nothing
+    /// Show what would be signed and the fee, and sign nothing; exit code 5 if one of them cannot be revealed now
     #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
+    /// Sign with the wallet's hotkey as a proxy of this account, whose weights they are
+    #[arg(long, value_name = "SS58")]
+    proxy: Option<AccountId>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -90,13 +97,15 @@ pub async fn set(args: Set) -> Result<(), Failure> {
     let order = WeightsRequest { netuid, mechanism, weights, version_key };
     let wallet = args.wallet.open()?;
     let account = wallet.hotkey_account()?;
-    let chain = args.network.connect().await?;
+    let chain = connect(&args.network, args.proxy.as_ref()).await?;
     if args.dry_run {
         let (plan, preview) = chain.preview_weights(&order, &account).await?;
         if args.json {
-            return print_json(&serde_json::json!({ "plan": plan, "preview": preview }));
+            print_json(&serde_json::json!({ "plan": plan, "preview": preview }))?;
+        } else {
+            print(&format!("{}{}", shown(&plan), preview::text(&preview)))?;
         }
-        return print(&format!("{}{}", shown(&plan), crate::cli::register::previewed(&preview)));
+        return Ok(plan.refuse()?);
     }
     let hotkey = wallet.hotkey_with(&args.wallet.passwords.sources())?;
     // Before anything is signed: a commit whose salt cannot be kept is not made.
@@ -112,6 +121,23 @@ pub async fn set(args: Set) -> Result<(), Failure> {
         }
     };
     if args.json { print_json(&given) } else { print(&said(&given, &args.commits)) }
+}
+
+/// A client for the wallet's hotkey, or for the account that it is a proxy of.
+async fn connect(network: &NetworkArgs, proxy_of: Option<&AccountId>) -> Result<SubtensorClient, Failure> {
+    let chain = network.connect().await?;
+    Ok(match proxy_of {
+        Some(real) => chain.acting_for(real.clone()),
+        None => chain,
+    })
+}
+
+/// Whose weights they are.
+fn whose(wallet: &Wallet, proxy_of: Option<&AccountId>) -> Result<AccountId, Failure> {
+    Ok(match proxy_of {
+        Some(real) => real.clone(),
+        None => wallet.hotkey_account()?,
+    })
 }
 
 async fn wait_for(chain: &SubtensorClient, error: &ChainError) -> Result<(), Failure> {
@@ -135,7 +161,7 @@ pub async fn reveal(args: Reveal) -> Result<(), Failure> {
         commits.iter_mut().for_each(|commit| commit.hotkeys.clear());
     }
     let wallet = args.wallet.open()?;
-    let account = wallet.hotkey_account()?;
+    let account = whose(&wallet, args.proxy.as_ref())?;
     if let Some(theirs) = commits.iter().find(|commit| !commit.is_of(&account)) {
         let whose = theirs.hotkey.as_ref().map_or("another hotkey".to_owned(), ToString::to_string);
         return Err(Failure::new(
@@ -148,7 +174,7 @@ pub async fn reveal(args: Reveal) -> Result<(), Failure> {
         return preview_reveals(&args, &wallet, &commits).await;
     }
     let hotkey = wallet.hotkey_with(&args.wallet.passwords.sources())?;
-    let chain = args.network.connect().await?;
+    let chain = connect(&args.network, args.proxy.as_ref()).await?;
     let elsewhere =
         |commit: &&SaltedCommit| commit.genesis.is_some_and(|genesis| genesis != chain.genesis_hash());
     if commits.iter().any(|commit| elsewhere(&commit)) {
@@ -165,7 +191,7 @@ pub async fn reveal(args: Reveal) -> Result<(), Failure> {
     loop {
         let mut waiting = Vec::new();
         for commit in commits {
-            match chain.reveal_state(&commit, &hotkey.account()).await? {
+            match chain.reveal_state(&commit, &account).await? {
                 RevealState::Due => {
                     let included = chain.reveal_weights(&commit, &hotkey).await?;
                     eprintln!("revealed {} in block {}", called(&commit), included.block);
@@ -199,12 +225,13 @@ pub async fn reveal(args: Reveal) -> Result<(), Failure> {
 
 /// What each commit would be revealed by, and whether it can be now.
 async fn preview_reveals(args: &Reveal, wallet: &Wallet, commits: &[SaltedCommit]) -> Result<(), Failure> {
-    let account = wallet.hotkey_account()?;
-    let chain = args.network.connect().await?;
-    let (mut all, mut text) = (Vec::new(), String::new());
+    let (signer, account) = (wallet.hotkey_account()?, whose(wallet, args.proxy.as_ref())?);
+    let chain = connect(&args.network, args.proxy.as_ref()).await?;
+    let (mut all, mut text, mut not_now) = (Vec::new(), String::new(), 0);
     for commit in commits {
         let state = chain.reveal_state(commit, &account).await?;
-        let preview = chain.preview_reveal(commit, &account).await?;
+        not_now += usize::from(state != RevealState::Due);
+        let preview = chain.preview_reveal(commit, &signer).await?;
         // Before its time nobody may see what it reveals, and a terminal is no place for a secret.
         let preview = matches!(state, RevealState::Due | RevealState::Gone).then_some(preview);
         let check = match state {
@@ -213,12 +240,23 @@ async fn preview_reveals(args: &Reveal, wallet: &Wallet, commits: &[SaltedCommit
             RevealState::Gone => "NO   the chain does not have it (any more)",
             RevealState::Unknown => "NO   it is not certain yet whether it got into the chain",
         };
-        let shown = preview.as_ref().map(crate::cli::register::previewed).unwrap_or_default();
+        let shown = preview.as_ref().map(preview::text).unwrap_or_default();
         text.push_str(&format!("{}\n  {check}\n{shown}", called(commit)));
         all.push(serde_json::json!({ "committed_in": commit.block, "state": state, "preview": preview }));
     }
-    if args.json { print_json(&all) } else { print(&text) }
+    if args.json {
+        print_json(&all)?;
+    } else {
+        print(&text)?;
+    }
+    match not_now {
+        0 => Ok(()),
+        1 => Err(Failure::new(Exit::Chain, "a commit cannot be revealed now").hint(NOT_NOW)),
+        n => Err(Failure::new(Exit::Chain, format!("{n} commits cannot be revealed now")).hint(NOT_NOW)),
+    }
 }
+
+const NOT_NOW: &str = "`templar weights reveal --wait` reveals each when its time comes";
 
 fn read_weights(text: &str) -> Result<Vec<(Uid, u16)>, Failure> {
     let wrong = |what: String| {
@@ -258,12 +296,7 @@ fn shown(plan: &Plan) -> String {
         WeightsPath::Timelocked => "as a timelocked commit, which the chain opens by itself",
         WeightsPath::Salted => "as a salted commit, to be revealed with `templar weights reveal`",
     };
-    let line = |check: &Check| match check.refusal {
-        None => format!("  yes  {}: {}\n", check.rule, check.found),
-        Some(name) => format!("  NO   {}: {} ({name})\n", check.rule, check.found),
-    };
-    let checks: String = plan.checks.iter().map(line).collect();
-    format!("at block {}, weights are set {path}\n{checks}", plan.block)
+    format!("at block {}, weights are set {path}\n{}", plan.block, preview::checks(&plan.checks))
 }
 
 fn said(given: &SubmittedWeights, commits: &Path) -> String {
@@ -296,9 +329,4 @@ fn read_commits(book: &CommitFile) -> Result<Vec<SaltedCommit>, Failure> {
         Failure::from_error(Exit::Storage, &e)
             .hint("it holds salts of weight commits; without it they cannot be revealed")
     })
-}
-
-/// What a transaction costs, for people.
-pub fn fee(rao: u64) -> String {
-    if rao == 0 { "none".to_owned() } else { format!("{} TAO", tao(rao)) }
 }

@@ -1,15 +1,33 @@
-//! What this program asks of a chain: the lists that `templar chain check` goes through.
+//! The registry of names: everything that this program asks of a chain. What is not in it is not asked for, nor signed, nor
+//! understood ([`lists`]).
 
-/// Names by pallet.
-pub(super) type List = &'static [(&'static str, &'static [&'static str])];
+use super::Kind;
 
-/// Calls that are sent.
-pub(super) const CALLS: List = &[
-    ("SubtensorModule", &["set_weights", "burned_register", "add_stake", "register_network", "start_call"]),
-    ("Commitments", &["set_commitment"]),
-    ("Balances", &["transfer_keep_alive"]),
-    ("Sudo", &["sudo"]),
+/// Names by pallet, or by the trait of a runtime's functions.
+pub(super) type List = &'static [(Kind, &'static str, &'static [&'static str])];
+
+use Kind::{Api, Call, Constant, Error, Event, Storage};
+
+/// What the networks of today have.
+pub(super) const NEEDED: List = &[
     (
+        Call,
+        "SubtensorModule",
+        &[
+            "set_weights",
+            "burned_register",
+            "add_stake",
+            "remove_stake",
+            "register_network",
+            "start_call",
+            "serve_axon",
+        ],
+    ),
+    (Call, "Commitments", &["set_commitment"]),
+    (Call, "Balances", &["transfer_keep_alive", "transfer_all"]),
+    (Call, "Sudo", &["sudo"]),
+    (
+        Call,
         "AdminUtils",
         &[
             "sudo_set_admin_freeze_window",
@@ -31,16 +49,14 @@ pub(super) const CALLS: List = &[
             "sudo_set_difficulty",
             "sudo_set_max_registrations_per_block",
             "sudo_set_target_registrations_per_interval",
+            "sudo_set_mechanism_count",
         ],
     ),
-];
-
-/// Storage that is read.
-pub(super) const STORAGE: List = &[
-    ("System", &["Account", "Events"]),
-    ("Timestamp", &["Now"]),
-    ("Commitments", &["CommitmentOf"]),
+    (Storage, "System", &["Account", "Events", "ParentHash"]),
+    (Storage, "Timestamp", &["Now"]),
+    (Storage, "Commitments", &["CommitmentOf"]),
     (
+        Storage,
         "SubtensorModule",
         &[
             "NetworksAdded",
@@ -75,18 +91,11 @@ pub(super) const STORAGE: List = &[
             "SubnetOwner",
         ],
     ),
-];
-
-/// Events that are understood.
-pub(super) const EVENTS: List = &[
-    ("System", &["ExtrinsicSuccess", "ExtrinsicFailed"]),
-    ("Sudo", &["Sudid"]),
-    ("SubtensorModule", &["WeightsSet", "NeuronRegistered", "NetworkAdded"]),
-];
-
-/// Errors that have a hint of their own.
-pub(super) const ERRORS: List = &[
+    (Event, "System", &["ExtrinsicSuccess", "ExtrinsicFailed"]),
+    (Event, "Sudo", &["Sudid"]),
+    (Event, "SubtensorModule", &["WeightsSet", "NeuronRegistered", "NetworkAdded"]),
     (
+        Error,
         "SubtensorModule",
         &[
             "SettingWeightsTooFast",
@@ -109,111 +118,190 @@ pub(super) const ERRORS: List = &[
             "AdminActionProhibitedDuringWeightsWindow",
         ],
     ),
-    ("Commitments", &["AccountNotAllowedCommit", "SpaceLimitExceeded"]),
-    ("Balances", &["InsufficientBalance"]),
-    ("Sudo", &["RequireSudo"]),
-    ("AdminUtils", &["SubnetDoesNotExist"]),
+    (Error, "Commitments", &["AccountNotAllowedCommit", "SpaceLimitExceeded"]),
+    (Error, "Balances", &["InsufficientBalance"]),
+    (Error, "Sudo", &["RequireSudo"]),
+    (Error, "AdminUtils", &["SubnetDoesNotExist"]),
 ];
 
-/// Calls that are sent where the runtime has them, and what is not possible where it does not.
-pub(super) const OPTIONAL_CALLS: &[(&str, &str, &str, &str)] = &[
+/// What a runtime need not have, and what is not possible or not known without it.
+pub(super) const OPTIONAL: &[(Kind, &str, &[&str], &str)] = &[
+    (Call, "SubtensorModule", &["set_mechanism_weights"], "weights for a mechanism other than the first"),
+    (Call, "SubtensorModule", &["commit_weights", "reveal_weights"], "salted weight commits"),
     (
+        Call,
         "SubtensorModule",
-        "set_mechanism_weights",
-        "(netuid: u16, mecid: u8, dests: [u16], weights: [u16], version_key: u64)",
-        "weights for a mechanism other than the first",
-    ),
-    ("SubtensorModule", "commit_weights", "(netuid: u16, commit_hash: [u8; 32])", "salted weight commits"),
-    (
-        "SubtensorModule",
-        "reveal_weights",
-        "(netuid: u16, uids: [u16], values: [u16], salt: [u16], version_key: u64)",
-        "salted weight commits",
-    ),
-    (
-        "SubtensorModule",
-        "commit_mechanism_weights",
-        "(netuid: u16, mecid: u8, commit_hash: [u8; 32])",
+        &["commit_mechanism_weights", "reveal_mechanism_weights"],
         "salted weight commits for a mechanism other than the first",
     ),
+    (Call, "SubtensorModule", &["commit_timelocked_weights"], "timelocked weight commits"),
     (
+        Call,
         "SubtensorModule",
-        "reveal_mechanism_weights",
-        "(netuid: u16, mecid: u8, uids: [u16], values: [u16], salt: [u16], version_key: u64)",
-        "salted weight commits for a mechanism other than the first",
-    ),
-    (
-        "SubtensorModule",
-        "commit_timelocked_weights",
-        "(netuid: u16, commit: [u8], reveal_round: u64, commit_reveal_version: u16)",
-        "timelocked weight commits",
-    ),
-    (
-        "SubtensorModule",
-        "commit_timelocked_mechanism_weights",
-        "(netuid: u16, mecid: u8, commit: [u8], reveal_round: u64, commit_reveal_version: u16)",
+        &["commit_timelocked_mechanism_weights"],
         "timelocked weight commits for a mechanism other than the first",
     ),
+    (Call, "SubtensorModule", &["register"], "registration by proof of work (older runtimes)"),
+    (Call, "SubtensorModule", &["pow_register"], "registration by proof of work (newer runtimes)"),
+    (Call, "SubtensorModule", &["register_limit"], "a price limit that the chain itself keeps"),
     (
+        Call,
         "SubtensorModule",
-        "register",
-        "(netuid: u16, block_number: u64, nonce: u64, work: [u8], hotkey: [u8; 32], coldkey: [u8; 32])",
-        "registration by proof of work (older runtimes)",
+        &["add_stake_limit", "remove_stake_limit"],
+        "a limit on the price of stake that the chain itself keeps",
     ),
+    (Call, "SubtensorModule", &["faucet"], "free TAO of a development chain"),
+    (Call, "System", &["set_code"], "upgrades of a development chain"),
+    (Call, "Proxy", &["proxy"], "weights that a proxy signs for a hotkey"),
+    (Storage, "Proxy", &["Proxies"], "weights that a proxy signs for a hotkey"),
+    (Event, "Proxy", &["ProxyExecuted"], "weights that a proxy signs for a hotkey"),
+    (Storage, "System", &["LastRuntimeUpgrade"], "the block of a runtime upgrade, exactly"),
     (
+        Storage,
         "SubtensorModule",
-        "register_limit",
-        "(netuid: u16, hotkey: [u8; 32], limit_price: u64)",
-        "a price limit that the chain itself keeps",
-    ),
-    (
-        "SubtensorModule",
-        "pow_register",
-        "(netuid: u16, work_block: u64, nonce: u64, work: [u8], hotkey: [u8; 32])",
-        "registration by proof of work (newer runtimes)",
-    ),
-    (
-        "SubtensorModule",
-        "faucet",
-        "(block_number: u64, nonce: u64, work: [u8])",
-        "free TAO of a development chain",
-    ),
-];
-
-/// Storage that is read where the runtime has it, and what is not known where it does not.
-pub(super) const OPTIONAL_STORAGE: &[(&str, &str, &str, &str)] = &[
-    (
-        "SubtensorModule",
-        "CommitRevealWeightsVersion",
-        "() -> u16 or default",
+        &["CommitRevealWeightsVersion"],
         "which kind of weight commit the runtime takes",
     ),
+    (Storage, "SubtensorModule", &["RevealPeriodEpochs"], "when weight commits are revealed"),
     (
+        Storage,
         "SubtensorModule",
-        "RevealPeriodEpochs",
-        "(twox64_concat u16) -> u64 or default",
-        "when weight commits are revealed",
-    ),
-    ("SubtensorModule", "LastEpochBlock", "(identity u16) -> u64 or default", "the newer schedule of epochs"),
-    ("SubtensorModule", "PendingEpochAt", "(identity u16) -> u64 or default", "the newer schedule of epochs"),
-    (
-        "SubtensorModule",
-        "SubnetEpochIndex",
-        "(identity u16) -> u64 or default",
+        &["LastEpochBlock", "PendingEpochAt", "SubnetEpochIndex", "BlocksSinceLastStep"],
         "the newer schedule of epochs",
     ),
+    (Storage, "SubtensorModule", &["Difficulty"], "registration by proof of work"),
+    (Storage, "SubtensorModule", &["SubnetOwnerHotkey"], "whether the subnet's owner sets weights"),
+    (Storage, "SubtensorModule", &["MechanismCountCurrent"], "mechanisms other than the first"),
     (
+        Storage,
         "SubtensorModule",
-        "BlocksSinceLastStep",
-        "(identity u16) -> u64 or default",
-        "the newer schedule of epochs",
+        &["ChildKeys", "ParentKeys"],
+        "stake that is passed on, where a threshold asks for it",
     ),
-    ("SubtensorModule", "Difficulty", "(identity u16) -> u64 or default", "registration by proof of work"),
+    (Storage, "SubtensorModule", &["WeightCommits"], "salted weight commits that wait"),
     (
+        Storage,
         "SubtensorModule",
-        "SubnetOwnerHotkey",
-        "(identity u16) -> [u8; 32] or default",
-        "whether the subnet's owner sets weights",
+        &["TimelockedWeightCommits", "CRV3WeightCommitsV2"],
+        "timelocked weight commits that wait",
     ),
-    ("Drand", "LastStoredRound", "() -> u64 or default", "timelocked weight commits"),
+    (Storage, "SubtensorModule", &["WeightsMinStake", "TotalHotkeyStake"], "older runtimes"),
+    (
+        Storage,
+        "SubtensorModule",
+        &["TokenSymbol", "SubnetIdentitiesV3", "SubnetMovingPrice"],
+        "names and prices in the list of subnets",
+    ),
+    (
+        Storage,
+        "SubtensorModule",
+        &[
+            "NetworkRegisteredAt",
+            "LastMechansimStepBlock",
+            "MaxWeightsLimit",
+            "ActivityCutoff",
+            "ActivityCutoffFactorMilli",
+            "ServingRateLimit",
+            "SubnetTAO",
+            "SubnetAlphaIn",
+            "SubnetAlphaOut",
+            "NetworkPowRegistrationAllowed",
+            "Rank",
+            "Trust",
+            "PruningScores",
+            "Axons",
+            "Bonds",
+        ],
+        "details of the metagraph",
+    ),
+    (Storage, "Drand", &["LastStoredRound", "BeaconConfig"], "timelocked weight commits"),
+    (Storage, "Drand", &["Pulses"], "the rows of several commits that were opened in one block"),
+    (
+        Event,
+        "SubtensorModule",
+        &[
+            "WeightsCommitted",
+            "WeightsRevealed",
+            "WeightsBatchRevealed",
+            "TimelockedWeightsCommitted",
+            "TimelockedWeightsRevealed",
+            "CRV3WeightsCommitted",
+            "CRV3WeightsRevealed",
+        ],
+        "commits and reveals in the history of weights",
+    ),
+    (Api, "SubnetInfoRuntimeApi", &["get_metagraph", "get_mechagraph"], "the metagraph in one request"),
+    (
+        Api,
+        "SubnetInfoRuntimeApi",
+        &["get_subnet_hyperparams_v3", "get_subnet_hyperparams_v2", "get_subnet_hyperparams"],
+        "the list of a subnet's settings",
+    ),
+    (Api, "StakeInfoRuntimeApi", &["get_stake_info_for_coldkey"], "what a coldkey has staked"),
+    (
+        Api,
+        "SwapRuntimeApi",
+        &["current_alpha_price", "sim_swap_tao_for_alpha", "sim_swap_alpha_for_tao"],
+        "the price of alpha",
+    ),
+    (Api, "SubnetRegistrationRuntimeApi", &["get_network_registration_cost"], "the price of a new subnet"),
+    (Api, "TransactionPaymentApi", &["query_info"], "the fee before anything is signed"),
+    (
+        Api,
+        "AccountNonceApi",
+        &["account_nonce"],
+        "certainty, before its time is over, that a transaction will not come",
+    ),
+    (Constant, "Aura", &["SlotDuration"], "the time of a block, exactly"),
+    (Constant, "Balances", &["ExistentialDeposit"], "what an account must keep"),
 ];
+
+/// What stands in where an older runtime lacks something: the item, since which change it is there, and what is read or
+/// taken instead. `docs/chain-interface.md` has the same.
+pub const SUBSTITUTES: &[(&str, Change, &str)] = &[
+    (
+        "storage SubtensorModule.TaoWeight",
+        Change::Differs(218),
+        "that of the subnet; 0 where there is none at all",
+    ),
+    ("storage SubtensorModule.StakeThreshold", Change::After(218), "WeightsMinStake, by which name it was"),
+    ("storage SubtensorModule.SubtokenEnabled", Change::After(218), "true: there was nothing to be started"),
+    ("storage SubtensorModule.MechanismCountCurrent", Change::After(218), "1"),
+    ("storage SubtensorModule.CommitRevealWeightsVersion", Change::After(218), "salted commits"),
+    ("storage SubtensorModule.TimelockedWeightCommits", Change::After(218), "no such commits"),
+    ("storage SubtensorModule.SubnetMovingPrice", Change::After(218), "no price is shown"),
+    (
+        "storage SubtensorModule.LastEpochBlock",
+        Change::After(365),
+        "epochs follow from the block and the tempo alone",
+    ),
+    ("storage SubtensorModule.ActivityCutoffFactorMilli", Change::After(365), "ActivityCutoff, in blocks"),
+    ("storage SubtensorModule.Rank", Change::Gone(365), "0"),
+    ("storage SubtensorModule.Trust", Change::Gone(365), "0"),
+    ("storage SubtensorModule.PruningScores", Change::Gone(365), "65535"),
+    ("api SubnetInfoRuntimeApi.get_metagraph", Change::After(218), "storage, entry by entry"),
+    (
+        "api StakeInfoRuntimeApi.get_stake_info_for_coldkey",
+        Change::After(218),
+        "nothing: stakes are not shown",
+    ),
+    ("api SwapRuntimeApi.current_alpha_price", Change::After(218), "no price is shown"),
+];
+
+/// Between which specifications an item changed, of those whose metadata was looked at: 218, 365 and 425.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is not there in this one, and is in the next.
+    After(u32),
+    /// It is there in this one, and no longer in the next.
+    Gone(u32),
+    /// It has another shape in this one.
+    Differs(u32),
+}
+
+/// Whether an item is in the registry.
+pub(super) fn lists(kind: Kind, pallet: &str, name: &str) -> bool {
+    let is =
+        |(of, whose, names): &(Kind, &str, &[&str])| *of == kind && *whose == pallet && names.contains(&name);
+    NEEDED.iter().any(is) || OPTIONAL.iter().any(|(of, whose, names, _)| is(&(*of, whose, names)))
+}

@@ -136,6 +136,19 @@ pub(super) fn error(metadata: &Metadata, pallet: &str, name: &str) -> Option<Str
     found.error_variants()?.iter().any(|variant| variant.name == name).then(|| "exists".to_owned())
 }
 
+/// The arguments of a runtime's function. What it answers is taken apart by name.
+pub(super) fn api(metadata: &Metadata, interface: &str, name: &str) -> Option<String> {
+    let method = metadata.runtime_api_trait_by_name(interface)?.method_by_name(name)?;
+    let inputs = method.inputs().map(|input| format!("{}: {}", input.name, of(metadata.types(), input.id)));
+    Some(list(inputs))
+}
+
+/// A constant's type.
+pub(super) fn constant(metadata: &Metadata, pallet: &str, name: &str) -> Option<String> {
+    let found = metadata.pallet_by_name(pallet)?.constant_by_name(name)?;
+    Some(of(metadata.types(), found.ty()))
+}
+
 /// What every signed transaction carries besides its call: the extensions that are more than a name.
 pub(super) fn extensions(metadata: &Metadata) -> String {
     let types = metadata.types();

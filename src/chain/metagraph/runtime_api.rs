@@ -1,23 +1,27 @@
 //! A metagraph by the runtime's own interface: one call, taken apart by name.
 
-use subxt::{
-    ext::{scale_decode::DecodeAsType as _, scale_value::Value},
-    utils::H256,
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Mutex,
 };
-use templar_metadata::api;
+
+use subxt::ext::scale_value::Value;
 
 use crate::{
     chain::{
         error::ChainError,
         ids::theirs,
         metagraph::{
+            Stakes,
             details::{MetagraphSource, NeuronDetails, SubnetDetails, moving_price},
-            neuron::{Metagraph, Neuron, stake_weight},
+            neuron::{Metagraph, Neuron},
             storage::axon,
         },
         rpc::{
+            api,
+            connection::Connection,
             dynamic_value::{Fields, account, number, option, text},
-            storage::Reader,
+            storage::{self, Reader, Slot, Values},
         },
         types::Head,
     },
@@ -35,32 +39,77 @@ pub(in crate::chain) async fn metagraph(
     netuid: NetUid,
     mechanism: u8,
 ) -> Result<Metagraph, ChainError> {
+    let (method, arguments) = function(netuid, mechanism);
+    let value = api::call(reader, TRAIT, method, &arguments).await?;
+    let mut metagraph = of_value(method, &value, netuid, reader.head, mechanism)?;
+    complete(reader, &mut metagraph, Known::default()).await?;
+    Ok(metagraph)
+}
+
+/// What was asked for the last metagraph of each subnet beside the runtime's own answer: the next one will need nearly the same.
+#[derive(Debug, Default)]
+pub(in crate::chain) struct Remembered(Mutex<BTreeMap<NetUid, Vec<Vec<u8>>>>);
+
+/// The newest final metagraph, with all questions asked at once as soon as that block's hash is known: what does not depend on anybody's
+/// answer, and the stakes of those who were there the last time. None where the answers do not fit together, and one question has to
+/// follow on the other.
+pub(in crate::chain) async fn newest(
+    link: &Connection,
+    netuid: NetUid,
+    mechanism: u8,
+    remembered: &Remembered,
+) -> Result<Option<Metagraph>, ChainError> {
+    let hash = link.final_hash().await?;
+    let (method, arguments) = function(netuid, mechanism);
+    let keys = remembered.lock().get(&netuid).cloned().unwrap_or_default();
+    let answers = tokio::join!(
+        link.numbered(hash),
+        // For its metadata alone, which does not depend on the number that is not known yet.
+        link.at(Head { number: 0, hash }),
+        api::ask(link, hash, TRAIT, method, &arguments),
+        storage::fetch(link, hash, keys.clone()),
+    );
+    let (Ok(head), Ok(at), Ok(answer), Ok(values)) = answers else { return Ok(None) };
+    let Ok(value) = api::read(&at, TRAIT, method, &answer) else { return Ok(None) };
+    let mut metagraph = of_value(method, &value, netuid, head, mechanism)?;
+    let reader = Reader::of(link, at, head);
+    let asked =
+        complete(&reader, &mut metagraph, Known { asked: keys.into_iter().collect(), values }).await?;
+    remembered.lock().insert(netuid, asked);
+    Ok(Some(metagraph))
+}
+
+impl Remembered {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<NetUid, Vec<Vec<u8>>>> {
+        // A poisoned map is whole: nothing panics while it is held.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The runtime's function and its arguments.
+fn function(netuid: NetUid, mechanism: u8) -> (&'static str, Vec<u8>) {
     let mut arguments = netuid.to_le_bytes().to_vec();
-    let method = if mechanism == 0 {
-        "get_metagraph"
-    } else {
-        arguments.push(mechanism);
-        "get_mechagraph"
-    };
-    let item = format!("{TRAIT}.{method}");
-    let metadata = reader.at.metadata_ref();
-    let found = metadata.runtime_api_trait_by_name(TRAIT).and_then(|api| api.method_by_name(method));
-    let found = found.ok_or_else(|| ChainError::Missing { item: item.clone() })?;
-    let function = format!("{TRAIT}_{method}");
-    let at = Some(H256(reader.head.hash));
-    let link = reader.link;
-    let answer = link.ask("state_call", || link.rpc.state_call(&function, Some(&arguments), at)).await;
-    let answer = answer.map_err(|e| link.at_block(reader.head.number, e))?;
-    let value = Value::<()>::decode_as_type(&mut answer.as_slice(), found.output_ty(), metadata.types())
-        .map_err(|e| ChainError::Decode { item: item.clone(), reason: e.to_string() })?;
-    let subnet = match option(&value) {
+    if mechanism == 0 {
+        return ("get_metagraph", arguments);
+    }
+    arguments.push(mechanism);
+    ("get_mechagraph", arguments)
+}
+
+/// The metagraph in the function's answer, before [`complete`].
+fn of_value(
+    method: &str,
+    value: &Value<()>,
+    netuid: NetUid,
+    head: Head,
+    mechanism: u8,
+) -> Result<Metagraph, ChainError> {
+    let subnet = match option(value) {
         Some(Some(subnet)) => subnet,
         Some(None) => return Err(ChainError::NoSuchSubnet { netuid }),
-        None => &value,
+        None => value,
     };
-    let mut metagraph = read(&item, subnet, reader.head, mechanism)?;
-    complete(reader, &mut metagraph).await?;
-    Ok(metagraph)
+    read(&format!("{TRAIT}.{method}"), subnet, head, mechanism)
 }
 
 /// The metagraph in a value, before [`complete`].
@@ -173,22 +222,35 @@ fn name(identity: &Value<()>) -> Option<String> {
 /// Replaces what the interface says of stake by what [`Neuron::stake`] is: the interface has what children and
 /// parents pass on in it, and the leader must not depend on which way a node took. And adds the validators'
 /// trust, which the interface leaves out.
-async fn complete(reader: &Reader<'_>, metagraph: &mut Metagraph) -> Result<(), ChainError> {
-    let storage = api::storage().subtensor_module();
-    let tao_weight = reader.slot(storage.tao_weight(), ())?;
-    let trust = reader.slot(storage.validator_trust(), (metagraph.netuid,))?;
+///
+/// Returns the keys that it takes; what is known of them already is not asked for again.
+async fn complete(
+    reader: &Reader<'_>,
+    metagraph: &mut Metagraph,
+    known: Known,
+) -> Result<Vec<Vec<u8>>, ChainError> {
+    let trust = reader.find::<_, Vec<u16>>("ValidatorTrust", (metagraph.netuid,))?;
     let keys: Vec<_> = metagraph.neurons.iter().map(|neuron| theirs(&neuron.hotkey)).collect();
-    let alpha = keys.iter().map(|key| (*key, metagraph.netuid));
-    let alpha = reader.slots(&storage.total_hotkey_alpha(), alpha)?;
-    let root = reader.slots(&storage.total_hotkey_alpha(), keys.iter().map(|key| (*key, 0)))?;
-    let wanted = alpha.iter().chain(&root).map(|slot| slot.key());
-    let values = reader.fetch(wanted.chain([tao_weight.key(), trust.key()])).await?;
-    let tao_weight = reader.get(&values, &tao_weight)?.unwrap_or(0);
-    let trust = reader.get(&values, &trust)?.unwrap_or_default();
-    for ((neuron, alpha), root) in metagraph.neurons.iter_mut().zip(&alpha).zip(&root) {
-        let alpha = reader.get(&values, alpha)?.unwrap_or(0);
-        neuron.validator_trust = trust.get(usize::from(neuron.uid)).copied().unwrap_or(0);
-        neuron.stake = stake_weight(alpha, reader.get(&values, root)?.unwrap_or(0), tao_weight);
+    let stakes = Stakes::new(reader, metagraph.netuid, &keys)?;
+    let mut wanted = stakes.keys();
+    wanted.extend(trust.iter().map(Slot::key));
+    let Known { asked, mut values } = known;
+    let missing: Vec<&[u8]> = wanted.iter().copied().filter(|key| !asked.contains(*key)).collect();
+    if !missing.is_empty() {
+        values.extend(reader.fetch(missing).await?);
     }
-    Ok(())
+    let trust = reader.get_if(&values, &trust)?.unwrap_or_default();
+    let stakes = stakes.read(reader, &values)?;
+    for (neuron, stake) in metagraph.neurons.iter_mut().zip(stakes) {
+        neuron.validator_trust = trust.get(usize::from(neuron.uid)).copied().unwrap_or(0);
+        neuron.stake = stake.weight;
+    }
+    Ok(wanted.into_iter().map(<[u8]>::to_vec).collect())
+}
+
+/// Keys that were asked for at a metagraph's block, and what is there.
+#[derive(Default)]
+struct Known {
+    asked: HashSet<Vec<u8>>,
+    values: Values,
 }

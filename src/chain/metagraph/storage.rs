@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 
 use subxt::{
     ext::{scale_decode::DecodeAsType, scale_value::Value},
-    storage::StaticAddress,
-    utils::{AccountId32, Maybe},
+    utils::AccountId32,
 };
 
 use crate::{
@@ -53,18 +52,13 @@ const FLAGS: &[&str] =
 const ACCOUNTS: &[&str] = &["SubnetOwner", "SubnetOwnerHotkey"];
 const SHARES: &[&str] = &["Rank", "Trust", "PruningScores"];
 
-/// An entry of the pallet with one value for each subnet, if the runtime has it.
-fn slot<V: DecodeAsType>(reader: &Reader<'_>, name: &str, netuid: NetUid) -> Option<Slot<V>> {
-    reader.slot(StaticAddress::<(u16,), V, Maybe>::new("SubtensorModule", name), (netuid,)).ok()
-}
-
 /// Those entries of the pallet that the runtime has.
 fn slots<V: DecodeAsType>(
     reader: &Reader<'_>,
     names: &[&'static str],
     netuid: NetUid,
 ) -> BTreeMap<&'static str, Slot<V>> {
-    names.iter().filter_map(|name| Some((*name, slot(reader, name, netuid)?))).collect()
+    names.iter().filter_map(|name| Some((*name, reader.find(name, (netuid,)).ok()??))).collect()
 }
 
 fn read<V: DecodeAsType>(
@@ -91,17 +85,13 @@ pub(in crate::chain) async fn add_details(
     let flags = slots::<bool>(reader, FLAGS, netuid);
     let accounts = slots::<AccountId32>(reader, ACCOUNTS, netuid);
     let shares = slots::<Vec<u16>>(reader, SHARES, netuid);
-    let symbol = slot::<Vec<u8>>(reader, "TokenSymbol", netuid);
-    let axons = StaticAddress::<(u16, AccountId32), Value<()>, Maybe>::new("SubtensorModule", "Axons");
-    let axons: Vec<Option<Slot<Value<()>>>> = metagraph
-        .neurons
-        .iter()
-        .map(|neuron| reader.slot(axons.clone(), (netuid, theirs(&neuron.hotkey))).ok())
-        .collect();
+    let symbol = reader.find::<_, Vec<u8>>("TokenSymbol", (netuid,))?;
+    let keys = metagraph.neurons.iter().map(|neuron| (netuid, theirs(&neuron.hotkey)));
+    let axons: Vec<Slot<Value<()>>> = reader.find_each("Axons", keys)?;
     let keys = numbers.values().map(|slot| slot.key()).chain(flags.values().map(|slot| slot.key()));
     let keys = keys.chain(accounts.values().map(|slot| slot.key()));
     let keys = keys.chain(shares.values().map(|slot| slot.key())).chain(symbol.iter().map(|slot| slot.key()));
-    let values = reader.fetch(keys.chain(axons.iter().flatten().map(|slot| slot.key()))).await?;
+    let values = reader.fetch(keys.chain(axons.iter().map(|slot| slot.key()))).await?;
 
     let numbers = read(reader, &values, &numbers)?;
     let wide = |name: &str| numbers.get(name).and_then(number::<u128>).unwrap_or(0);
@@ -111,7 +101,7 @@ pub(in crate::chain) async fn add_details(
     let flag = |name: &str| flags.get(name).copied().unwrap_or(false);
     let accounts = read(reader, &values, &accounts)?;
     let account = |name: &str| accounts.get(name).copied().map(ours);
-    let symbol = symbol.map(|slot| reader.get(&values, &slot)).transpose()?.flatten().unwrap_or_default();
+    let symbol = reader.get_if(&values, &symbol)?.unwrap_or_default();
     // Once a number of blocks, now a multiple of the tempo.
     let activity_cutoff = match numbers.contains_key("ActivityCutoffFactorMilli") {
         true => (long("ActivityCutoffFactorMilli").saturating_mul(u64::from(metagraph.tempo)) / 1000).max(1),
@@ -148,9 +138,9 @@ pub(in crate::chain) async fn add_details(
         moving_price: moving_price(wide("SubnetMovingPrice")),
     });
     let shares = read(reader, &values, &shares)?;
-    for ((neuron, axon), (alpha, root)) in metagraph.neurons.iter_mut().zip(&axons).zip(stakes) {
+    for (i, (neuron, (alpha, root))) in metagraph.neurons.iter_mut().zip(stakes).enumerate() {
         let share = |name: &str| shares.get(name).and_then(|all| all.get(usize::from(neuron.uid)).copied());
-        let axon = axon.as_ref().map(|slot| reader.get(&values, slot)).transpose()?.flatten();
+        let axon = axons.get(i).map(|slot| reader.get(&values, slot)).transpose()?.flatten();
         neuron.details = Some(NeuronDetails {
             total_stake: neuron.stake,
             alpha_stake: *alpha,

@@ -156,14 +156,23 @@ impl Connection {
 
     /// The newest final block.
     pub(in crate::chain) async fn head(&self) -> Result<Head, ChainError> {
-        let hash = self.ask("chain_getFinalizedHead", || self.rpc.chain_get_finalized_head()).await?;
-        let header = self.ask("chain_getHeader", || self.rpc.chain_get_header(Some(hash))).await?;
+        self.numbered(self.final_hash().await?).await
+    }
+
+    /// The hash of the newest final block.
+    pub(in crate::chain) async fn final_hash(&self) -> Result<[u8; 32], ChainError> {
+        Ok(self.ask("chain_getFinalizedHead", || self.rpc.chain_get_finalized_head()).await?.0)
+    }
+
+    /// A final block by its hash, with its number.
+    pub(in crate::chain) async fn numbered(&self, hash: [u8; 32]) -> Result<Head, ChainError> {
+        let header = self.ask("chain_getHeader", || self.rpc.chain_get_header(Some(H256(hash)))).await?;
         let number = header.map(|header| header.number).ok_or_else(|| ChainError::Node {
             endpoint: self.endpoint.clone(),
             request: "chain_getHeader".to_owned(),
             reason: "it does not know its own final block".to_owned(),
         })?;
-        Ok(Head { number, hash: hash.0 })
+        Ok(Head { number, hash })
     }
 
     /// The newest block, final or not: what is planned for the next one is planned on it.

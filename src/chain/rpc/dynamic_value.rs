@@ -62,7 +62,7 @@ impl<'a> Fields<'a> {
 
     /// The elements of a list.
     pub(in crate::chain) fn list(&self, name: &str) -> Result<Vec<&'a Value<()>>, ChainError> {
-        self.read(name, |value| Some(list(value)?.collect()), "a list")
+        self.read(name, |value| Some(elements(value)?.collect()), "a list")
     }
 
     /// A list of which each element is read the same way.
@@ -71,7 +71,7 @@ impl<'a> Fields<'a> {
         name: &str,
         read: impl Fn(&'a Value<()>) -> Option<T>,
     ) -> Result<Vec<T>, ChainError> {
-        self.read(name, |value| list(value)?.map(&read).collect(), "a list of what it should be")
+        self.read(name, |value| elements(value)?.map(&read).collect(), "a list of what it should be")
     }
 }
 
@@ -79,10 +79,22 @@ fn wrong(item: &str, reason: &str) -> ChainError {
     ChainError::Decode { item: item.to_owned(), reason: reason.to_owned() }
 }
 
-fn list(value: &Value<()>) -> Option<impl Iterator<Item = &Value<()>>> {
+/// The elements of a list.
+pub(in crate::chain) fn elements(value: &Value<()>) -> Option<impl Iterator<Item = &Value<()>>> {
     match &value.value {
         ValueDef::Composite(Composite::Unnamed(values)) => Some(values.iter()),
         _ => None,
+    }
+}
+
+/// The elements of a list of structures, in whatever is wrapped around it.
+pub(in crate::chain) fn structures(mut value: &Value<()>) -> Option<impl Iterator<Item = &Value<()>>> {
+    loop {
+        let mut inner = elements(value)?;
+        match (inner.next(), inner.next()) {
+            (Some(only), None) if elements(only).is_some() => value = only,
+            _ => return elements(value),
+        }
     }
 }
 

@@ -5,12 +5,21 @@ use url::Url;
 use crate::chain::error::ChainError;
 
 /// The names that [`endpoint`] knows.
-pub const NETWORKS: [(&str, &str); 4] = [
+pub const NETWORKS: [(&str, &str); 6] = [
     ("local", "ws://127.0.0.1:9944"),
     ("test", "wss://test.finney.opentensor.ai:443"),
     ("finney", "wss://entrypoint-finney.opentensor.ai:443"),
     ("archive", "wss://archive.chain.opentensor.ai:443"),
+    ("dev", "wss://dev.chain.opentensor.ai:443"),
+    ("latent-lite", "wss://lite.sub.latent.to:443"),
 ];
+
+/// Public endpoints of the main network beside its own, as Bittensor's SDK 11 has them.
+const FINNEY_TOO: &str = "wss://lite.chain.opentensor.ai:443,latent-lite";
+/// Public archives of the main network.
+const ARCHIVES: &str = "archive,wss://archive.sub.latent.to:443";
+/// Says that there are to be no others.
+const NONE: &str = "none";
 
 /// The endpoint of a network: by its name, or a `ws://` or `wss://` URL as it is.
 ///
@@ -56,18 +65,29 @@ impl Endpoints {
         Ok(Self { main, archive: list(archives)? })
     }
 
-    /// [`Self::parse`], with the fallbacks and archives of the environment: `BT_FALLBACK_ENDPOINTS`,
-    /// `BT_ARCHIVE_ENDPOINTS`. The main network has an archive by itself.
+    /// Both lists as they may be shown: without anything that may be a secret.
+    pub fn shown(&self) -> (Vec<String>, Vec<String>) {
+        let each = |urls: &[Url]| urls.iter().map(shown).collect();
+        (each(&self.main), each(&self.archive))
+    }
+
+    /// [`Self::parse`], with the fallbacks and archives of an environment: `BT_FALLBACK_ENDPOINTS`,
+    /// `BT_ARCHIVE_ENDPOINTS`. The main network has public ones by itself; `none` says that there are to be no others.
     ///
     /// # Errors
     /// As [`Self::parse`].
-    pub fn from_env(main: &str) -> Result<Self, ChainError> {
-        let text = |name| std::env::var(name).unwrap_or_default();
-        let mut archives = text("BT_ARCHIVE_ENDPOINTS");
-        if archives.is_empty() && main.trim() == "finney" {
-            archives = "archive".to_owned();
-        }
-        Self::parse(main, &text("BT_FALLBACK_ENDPOINTS"), &archives)
+    pub fn with(main: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self, ChainError> {
+        let text = |name, usual: &str| match environment(name).filter(|text| !text.trim().is_empty()) {
+            Some(text) if text.trim() == NONE => String::new(),
+            Some(text) => text,
+            None => usual.to_owned(),
+        };
+        let (fallbacks, archives) = match main.trim() {
+            "finney" => (FINNEY_TOO, ARCHIVES),
+            "archive" => (ARCHIVES.split_once(',').map_or("", |(_, others)| others), ""),
+            _ => ("", ""),
+        };
+        Self::parse(main, &text("BT_FALLBACK_ENDPOINTS", fallbacks), &text("BT_ARCHIVE_ENDPOINTS", archives))
     }
 }
 
@@ -107,6 +127,20 @@ mod tests {
         assert!(both.archive.is_empty());
         assert!(Endpoints::parse(" ,", "wss://b", "").is_err());
         assert!(Endpoints::parse("local", "nowhere", "").is_err());
+    }
+
+    #[test]
+    fn the_main_network_has_more_than_one_way_in() {
+        let of = |main: &str, fallbacks: Option<&str>| {
+            let environment =
+                |name: &str| fallbacks.filter(|_| name == "BT_FALLBACK_ENDPOINTS").map(str::to_owned);
+            let endpoints = Endpoints::with(main, environment).unwrap();
+            (endpoints.main.len(), endpoints.archive.len())
+        };
+        assert_eq!(of("finney", None), (3, 2));
+        assert_eq!(of("finney", Some("none")), (1, 2));
+        assert_eq!(of("finney", Some("wss://own.example")), (2, 2));
+        assert_eq!((of("archive", None), of("local", None)), ((2, 0), (1, 0)));
     }
 
     #[test]

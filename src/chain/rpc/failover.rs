@@ -209,7 +209,7 @@ impl Failover {
 }
 
 /// Codes with which nodes answer that somebody asks too much: a limit of rate or of the plan, or HTTP's own in place of one.
-fn is_policy(code: i32) -> bool {
+pub(in crate::chain) fn is_policy(code: i32) -> bool {
     matches!(code, -32004 | -32005 | -32029 | 403 | 429)
 }
 

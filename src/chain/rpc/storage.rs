@@ -18,6 +18,7 @@ use subxt::{
 
 use crate::chain::{
     error::ChainError,
+    interface::{self, Kind},
     rpc::connection::{AtBlock, Connection},
     types::Head,
 };
@@ -28,6 +29,17 @@ const BATCH: usize = 256;
 const PAGE: u32 = 1000;
 /// How many requests are under way at once.
 const CONCURRENT: usize = 8;
+
+/// The pallet of subnets.
+pub(in crate::chain) const SUBNETS: &str = "SubtensorModule";
+
+/// None where the runtime has no such entry.
+pub(in crate::chain) fn if_there<T>(found: Result<T, ChainError>) -> Result<Option<T>, ChainError> {
+    match found {
+        Err(ChainError::Missing { .. }) => Ok(None),
+        found => found.map(Some),
+    }
+}
 
 /// Storage as it stood at one block.
 pub(in crate::chain) struct Reader<'a> {
@@ -48,6 +60,31 @@ pub(in crate::chain) struct Slot<V> {
 /// What the chain holds under the keys that were asked for.
 #[derive(Default)]
 pub(in crate::chain) struct Values(HashMap<Vec<u8>, Vec<u8>>);
+
+/// Asks for all keys at the block with this hash, in as few requests as is polite.
+pub(in crate::chain) async fn fetch(
+    link: &Connection,
+    hash: [u8; 32],
+    keys: Vec<Vec<u8>>,
+) -> Result<Values, ChainError> {
+    let batch = |keys: Vec<Vec<u8>>| async move {
+        let ask = || link.rpc.state_query_storage_at(keys.iter().map(Vec::as_slice), Some(H256(hash)));
+        link.ask("state_queryStorageAt", ask).await
+    };
+    let batches: Vec<Vec<Vec<u8>>> = keys.chunks(BATCH).map(<[Vec<u8>]>::to_vec).collect();
+    stream::iter(batches)
+        .map(batch)
+        .buffer_unordered(CONCURRENT)
+        .try_fold(Values::default(), |mut values, sets: Vec<StorageChangeSet<H256>>| async move {
+            for (key, value) in sets.into_iter().flat_map(|set| set.changes) {
+                if let Some(value) = value {
+                    values.0.insert(key.0, value.0);
+                }
+            }
+            Ok(values)
+        })
+        .await
+}
 
 impl<'a> Reader<'a> {
     pub(in crate::chain) async fn new(link: &'a Connection, head: Head) -> Result<Self, ChainError> {
@@ -81,6 +118,7 @@ impl<'a> Reader<'a> {
         let address = address.unvalidated();
         let (pallet, name) =
             (subxt::storage::Address::pallet_name(&address), subxt::storage::Address::entry_name(&address));
+        interface::listed(Kind::Storage, pallet, name)?;
         let item = format!("{pallet}.{name}");
         let missing = || ChainError::Missing { item: item.clone() };
         let found = self.at.metadata_ref().pallet_by_name(pallet).and_then(|pallet| pallet.storage());
@@ -91,6 +129,58 @@ impl<'a> Reader<'a> {
             .fetch_key(keys)
             .map_err(|e| ChainError::Decode { item: item.clone(), reason: e.to_string() })?;
         Ok(Slot { key, item, value_type, default, value: PhantomData })
+    }
+
+    /// An entry by its pallet's and its own name.
+    pub(in crate::chain) fn named<K, V>(
+        &self,
+        pallet: &str,
+        name: &str,
+        keys: K,
+    ) -> Result<Slot<V>, ChainError>
+    where
+        K: IntoEncodableValues + IntoDecodableValues,
+        V: DecodeAsType,
+    {
+        self.slot(subxt::storage::dynamic::<K, V>(pallet, name), keys)
+    }
+
+    /// An entry of the pallet of subnets by its name; none where the runtime does not have it.
+    pub(in crate::chain) fn find<K, V>(&self, name: &str, keys: K) -> Result<Option<Slot<V>>, ChainError>
+    where
+        K: IntoEncodableValues + IntoDecodableValues,
+        V: DecodeAsType,
+    {
+        if_there(self.named(SUBNETS, name, keys))
+    }
+
+    /// The same for each of the keys; empty where the runtime does not have it.
+    pub(in crate::chain) fn find_each<K, V>(
+        &self,
+        name: &str,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Slot<V>>, ChainError>
+    where
+        K: IntoEncodableValues + IntoDecodableValues,
+        V: DecodeAsType,
+    {
+        let slots: Result<Vec<_>, _> = keys.into_iter().map(|keys| self.named(SUBNETS, name, keys)).collect();
+        if_there(slots).map(Option::unwrap_or_default)
+    }
+
+    /// What is at a slot that the runtime may not have.
+    pub(in crate::chain) fn get_if<V: DecodeAsType>(
+        &self,
+        values: &Values,
+        slot: &Option<Slot<V>>,
+    ) -> Result<Option<V>, ChainError> {
+        slot.as_ref().map_or(Ok(None), |slot| self.get(values, slot))
+    }
+
+    /// A number that the runtime states; none where it does not.
+    pub(in crate::chain) fn constant(&self, pallet: &str, name: &str) -> Result<Option<u64>, ChainError> {
+        interface::listed(Kind::Constant, pallet, name)?;
+        Ok(self.at.constants().entry(subxt::constants::dynamic::<u64>(pallet, name)).ok())
     }
 
     /// The same entry for each of the keys.
@@ -107,33 +197,13 @@ impl<'a> Reader<'a> {
         keys.into_iter().map(|keys| self.slot(address.clone(), keys)).collect()
     }
 
-    /// Asks for all keys, in as few requests as is polite.
+    /// [`fetch`] at the reader's block.
     pub(in crate::chain) async fn fetch(
         &self,
         keys: impl IntoIterator<Item = &[u8]>,
     ) -> Result<Values, ChainError> {
-        let keys: Vec<Vec<u8>> = keys.into_iter().map(<[u8]>::to_vec).collect();
-        let batches: Vec<Vec<Vec<u8>>> = keys.chunks(BATCH).map(<[Vec<u8>]>::to_vec).collect();
-        stream::iter(batches)
-            .map(|keys| self.batch(keys))
-            .buffer_unordered(CONCURRENT)
-            .try_fold(Values::default(), |mut values, sets| async move {
-                for (key, value) in sets.into_iter().flat_map(|set| set.changes) {
-                    if let Some(value) = value {
-                        values.0.insert(key.0, value.0);
-                    }
-                }
-                Ok(values)
-            })
-            .await
-    }
-
-    async fn batch(&self, keys: Vec<Vec<u8>>) -> Result<Vec<StorageChangeSet<H256>>, ChainError> {
-        let rpc = &self.link.rpc;
-        let answer = self.link.ask("state_queryStorageAt", || {
-            rpc.state_query_storage_at(keys.iter().map(Vec::as_slice), Some(H256(self.head.hash)))
-        });
-        answer.await.map_err(|e| self.link.at_block(self.head.number, e))
+        let keys = keys.into_iter().map(<[u8]>::to_vec).collect();
+        fetch(self.link, self.head.hash, keys).await.map_err(|e| self.link.at_block(self.head.number, e))
     }
 
     /// Every key that begins with these bytes.
@@ -209,6 +279,11 @@ impl<V> Slot<V> {
 }
 
 impl Values {
+    /// Adds others of the same block.
+    pub(in crate::chain) fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// The bytes under a key, as they are stored.
     pub(in crate::chain) fn bytes(&self, key: &[u8]) -> Option<&[u8]> {
         self.0.get(key).map(Vec::as_slice)

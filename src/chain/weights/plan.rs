@@ -7,7 +7,8 @@ use subxt::{ext::scale_value::Composite, tx::DynamicPayload};
 
 use crate::{
     chain::{
-        error::ChainError,
+        check::Check,
+        error::{ChainError, tao},
         timelock::{self, COMMIT_REVEAL_VERSION, MAX_COMMIT_BYTES, PUBLIC_KEY_BYTES, WeightCommit},
         weights::{
             request::{WeightsPath, WeightsRequest, new_salt},
@@ -18,18 +19,7 @@ use crate::{
     window::Block,
 };
 
-/// One rule of the chain, looked at beforehand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// The rule, in words.
-    pub rule: &'static str,
-    /// What was found.
-    pub found: String,
-    /// The name that the chain would refuse with; none if the rule is kept.
-    pub refusal: Option<&'static str>,
-}
-
-/// What would be done with an request.
+/// What would be done with a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Plan {
     /// The block that this was found at.
@@ -58,10 +48,12 @@ pub(in crate::chain) struct Lock {
 
 /// Blocks that it may take until a transaction is in one.
 const LANDING: u64 = 3;
+/// Commits of one hotkey that the chain lets wait: salted ones that have not expired, timelocked ones of one epoch.
+const MOST_COMMITS: usize = 10;
 /// The call, for messages.
 const CALL: &str = "set_weights";
 
-/// What can be said of an request without a chain.
+/// What can be said of a request without a chain.
 pub(in crate::chain) fn check_order(request: &WeightsRequest) -> Result<(), ChainError> {
     let invalid = |reason: String| Err(ChainError::Invalid { call: CALL, reason });
     let mut seen = BTreeSet::new();
@@ -138,8 +130,7 @@ fn checks(
     not_before: Option<Block>,
     path: WeightsPath,
 ) -> Vec<Check> {
-    let check =
-        |rule, kept: bool, refusal, found: String| Check { rule, found, refusal: (!kept).then_some(refusal) };
+    let check = Check::new;
     let alone = matches!(request.weights.as_slice(), [(only, _)] if *only == uid);
     let gone = request.weights.iter().find(|(uid, _)| *uid >= state.neurons);
     let neurons = state.neurons;
@@ -157,32 +148,64 @@ fn checks(
     let version = format!("{}, the subnet asks for {}", request.version_key, state.version_key);
     let new_enough = state.version_key == 0 || request.version_key >= state.version_key;
     let count = request.weights.len();
-    let length = format!("{count}, the subnet asks for {}", state.min_weights);
-    let enough = alone || count >= usize::from(state.min_weights);
+    // The chain caps what the owner asks for by the neurons that there are.
+    let least = state.min_weights.min(neurons);
+    let length = format!("{count} weights, the subnet asks for {least}");
+    let enough = alone || count >= usize::from(least);
+    let stake = match state.owns_subnet {
+        true => "the subnet owner's hotkey needs none".to_owned(),
+        false => {
+            format!("a stake weight of {} TAO, the chain asks for {}", tao(state.stake), tao(state.threshold))
+        }
+    };
+    let staked = state.owns_subnet || state.stake >= state.threshold;
+    let mechanisms = match state.mechanisms {
+        1 => format!("the subnet has 1 mechanism, and this is number {}", request.mechanism),
+        count => format!("the subnet has {count} mechanisms, and this is number {}", request.mechanism),
+    };
     let rate = not_before.map_or_else(
         || format!("last set at block {}, {} blocks apart", state.last_update, state.rate_limit),
         |due| format!("not before block {due}, in {} blocks", due - state.block),
     );
     let too_fast =
         if path == WeightsPath::Plain { "SettingWeightsTooFast" } else { "CommittingWeightsTooFast" };
-    vec![
+    let mut checks = vec![
+        check(
+            "the mechanism exists",
+            request.mechanism < state.mechanisms,
+            "MechanismDoesNotExist",
+            mechanisms,
+        ),
         check("every UID is in use", gone.is_none(), "UidVecContainInvalidOne", uids),
         check("the version key is new enough", new_enough, "IncorrectWeightVersionKey", version),
+        check("the stake is enough", staked, "NotEnoughStakeToSetWeights", stake),
         check("the hotkey may validate", allowed, "NeuronNoValidatorPermit", may),
         check("there are enough weights", enough, "WeightVecLengthIsLow", length),
         check("the rate limit has passed", not_before.is_none(), too_fast, rate),
-    ]
+    ];
+    let waiting = match path {
+        WeightsPath::Plain => return checks,
+        WeightsPath::Timelocked => state.timelocked,
+        WeightsPath::Salted => state.unexpired(),
+    };
+    let found = format!("{waiting} commits of the hotkey wait, and the chain keeps {MOST_COMMITS}");
+    let rule = "another commit may wait";
+    checks.push(check(rule, waiting < MOST_COMMITS, "TooManyUnrevealedCommits", found));
+    checks
 }
 
 impl Plan {
-    /// The first rule that is broken, as the chain would say it.
-    pub(in crate::chain) fn refuse(&self) -> Result<(), ChainError> {
-        match (self.checks.iter().find_map(|check| check.refusal), self.not_before) {
-            (None, _) => Ok(()),
-            (Some(name), Some(block)) if name.ends_with("TooFast") => {
+    /// The first rule that is broken, if any is.
+    ///
+    /// # Errors
+    /// [`ChainError::TooSoon`], [`ChainError::WouldRefuse`].
+    pub fn refuse(&self) -> Result<(), ChainError> {
+        let refused = Check::refuse(CALL, &self.checks);
+        match (&refused, self.not_before) {
+            (Err(ChainError::WouldRefuse { name, .. }), Some(block)) if name.ends_with("TooFast") => {
                 Err(ChainError::TooSoon { call: CALL, blocks: block - self.block, block })
             }
-            (Some(name), _) => Err(ChainError::Refused { call: CALL, name: name.to_owned() }),
+            _ => refused,
         }
     }
 }

@@ -12,7 +12,12 @@ use super::{
 };
 use crate::{
     chain::{
-        client::SubtensorClient, error::ChainError, ids::ours, rpc::connection::REPLACED, types::Included,
+        client::SubtensorClient,
+        error::ChainError,
+        ids::ours,
+        proxied,
+        rpc::{connection::REPLACED, storage::Reader},
+        types::Included,
     },
     wallet::{AccountId, Keypair},
     window::{NetUid, Uid},
@@ -48,30 +53,43 @@ impl SubtensorClient {
         }
         let payload =
             api::tx().subtensor_module().set_weights(netuid, uids.to_vec(), weights.to_vec(), version_key);
-        Ok(self.submit(call, payload, signer).await?.included)
+        Ok(self.submit_weights_call(call, payload, signer).await?.included)
     }
 
     /// What [`Chain::set_weights`](crate::chain::Chain::set_weights) would do now: the path, and each of the chain's
-    /// rules with what was found.
+    /// rules with what was found. `signer` is the hotkey, or its proxy where this client is [`Self::acting_for`] one.
     ///
     /// # Errors
     /// Those of reading, and what is wrong with the request by itself.
     pub async fn plan_weights(
         &self,
         request: &WeightsRequest,
-        hotkey: &AccountId,
+        signer: &AccountId,
     ) -> Result<Plan, ChainError> {
         plan::check_order(request)?;
         for _ in 0..REPLACED {
-            let reader = self.newest_reader().await?;
-            match ValidatorState::read(&reader, request, hotkey).await {
+            match self.plan_on(&self.newest_reader().await?, request, signer).await {
                 // Another block has taken its place, and the node has forgotten it.
                 Err(ChainError::Node { .. } | ChainError::Pruned { .. }) => {}
-                state => return plan::plan(request, hotkey, &state?),
+                plan => return plan,
             }
         }
-        let state = ValidatorState::read(&self.reader(None).await?, request, hotkey).await?;
-        plan::plan(request, hotkey, &state)
+        self.plan_on(&self.reader(None).await?, request, signer).await
+    }
+
+    async fn plan_on(
+        &self,
+        reader: &Reader<'_>,
+        request: &WeightsRequest,
+        signer: &AccountId,
+    ) -> Result<Plan, ChainError> {
+        let hotkey = self.whose(signer);
+        let state = ValidatorState::read(reader, request, hotkey).await?;
+        let mut plan = plan::plan(request, hotkey, &state)?;
+        if self.real().is_some() {
+            plan.checks.insert(0, proxied::check(reader, hotkey, signer).await?);
+        }
+        Ok(plan)
     }
 
     pub(in crate::chain) async fn submit_weights(
@@ -80,15 +98,19 @@ impl SubtensorClient {
         signer: &Keypair,
         book: &dyn CommitBook,
     ) -> Result<SubmittedWeights, ChainError> {
-        let mut plan = self.plan_weights(request, &signer.account()).await?;
+        // Until something is sent, a question that fails leaves no doubt.
+        let not_sent = |error: ChainError| error.before_sending("set_weights");
+        let account = signer.account();
+        let mut plan = self.plan_weights(request, &account).await.map_err(not_sent)?;
         plan.refuse()?;
+        let hotkey = self.whose(&account);
         for _ in 0..POSTPONED {
             let Some(clear_from) = plan.clear_from else { break };
             tracing::info!(block = clear_from, "an epoch is about to begin: the commit waits for it");
-            while self.link().best().await?.number < clear_from {
+            while self.link().best().await.map_err(not_sent)?.number < clear_from {
                 tokio::time::sleep(POLL).await;
             }
-            plan = self.plan_weights(request, &signer.account()).await?;
+            plan = self.plan_weights(request, &account).await.map_err(not_sent)?;
             plan.refuse()?;
         }
         let given = |included, round, opens_at, salted| SubmittedWeights {
@@ -100,34 +122,40 @@ impl SubtensorClient {
         };
         match plan.path {
             WeightsPath::Plain => {
-                let included = self.submit("set_weights", request.plain(), signer).await?.included;
+                let included =
+                    self.submit_weights_call("set_weights", request.plain(), signer).await?.included;
                 Ok(given(included, None, None, None))
             }
             WeightsPath::Timelocked => {
-                let (sealed, round, opens_at) = plan.seal(request, &signer.account())?;
+                let (sealed, round, opens_at) = plan.seal(request, hotkey)?;
                 let payload = request.timelocked(&sealed, round);
-                let included = self.submit("commit_timelocked_weights", payload, signer).await?.included;
+                let included =
+                    self.submit_weights_call("commit_timelocked_weights", payload, signer).await?.included;
                 Ok(given(included, Some(round), Some(opens_at), None))
             }
             WeightsPath::Salted => {
                 let (call, salt) = ("commit_weights", new_salt());
-                let keys = self.holders(request).await?;
-                let gone = || ChainError::Refused { call, name: "UidVecContainInvalidOne".to_owned() };
+                let keys = self.holders(request).await.map_err(not_sent)?;
+                let gone = || ChainError::WouldRefuse {
+                    call,
+                    name: "UidVecContainInvalidOne".to_owned(),
+                    found: "a UID with a weight is not in use any more".to_owned(),
+                };
                 let hotkeys = keys.into_iter().collect::<Option<_>>().ok_or_else(gone)?;
-                let hash = request.hash(&signer.account(), &salt);
-                let until = self.link().best().await?.number + TOO_LATE;
+                let hash = request.hash(hotkey, &salt);
+                let until = self.link().best().await.map_err(not_sent)?.number + TOO_LATE;
                 let mut commit = SaltedCommit {
                     request: request.clone(),
                     salt,
                     hash,
-                    hotkey: Some(signer.account()),
+                    hotkey: Some(hotkey.clone()),
                     genesis: Some(self.genesis_hash()),
                     block: None,
                     until: Some(until),
                     hotkeys,
                 };
                 book.intend(&commit).map_err(|reason| ChainError::NotKept { call, reason })?;
-                let sent = self.submit(call, request.salted(hash), signer).await;
+                let sent = self.submit_weights_call(call, request.salted(hash), signer).await;
                 let included = match sent {
                     Ok(settled) => settled.included,
                     Err(error) => {
@@ -163,7 +191,7 @@ impl SubtensorClient {
         signer: &Keypair,
     ) -> Result<Included, ChainError> {
         self.unmoved(commit).await?;
-        Ok(self.submit("reveal_weights", commit.payload(), signer).await?.included)
+        Ok(self.submit_weights_call("reveal_weights", commit.payload(), signer).await?.included)
     }
 
     /// Whose the UIDs of an request are now.

@@ -61,6 +61,10 @@ fn state() -> ValidatorState {
             "commit_timelocked_mechanism_weights",
         ],
         waiting: Vec::new(),
+        mechanisms: 1,
+        threshold: 0,
+        stake: 0,
+        timelocked: 0,
     }
 }
 
@@ -90,23 +94,61 @@ fn the_subnets_settings_choose_the_way() {
 #[test]
 fn every_rule_is_looked_at_before_anything_is_sent() {
     let name = |state: &ValidatorState, request: &WeightsRequest| match refusal(state, request) {
-        ChainError::Refused { name, .. } => name,
+        ChainError::WouldRefuse { name, .. } => name,
         other => panic!("{other:?}"),
     };
     assert_eq!(name(&ValidatorState { neurons: 4, ..state() }, &request()), "UidVecContainInvalidOne");
     assert_eq!(name(&ValidatorState { version_key: 8, ..state() }, &request()), "IncorrectWeightVersionKey");
     assert_eq!(name(&ValidatorState { permit: false, ..state() }, &request()), "NeuronNoValidatorPermit");
     assert_eq!(name(&ValidatorState { min_weights: 3, ..state() }, &request()), "WeightVecLengthIsLow");
+    let poor = ValidatorState { threshold: 10, stake: 9, ..state() };
+    assert_eq!(name(&poor, &request()), "NotEnoughStakeToSetWeights");
+    let second = WeightsRequest { mechanism: 1, ..request() };
+    assert_eq!(name(&state(), &second), "MechanismDoesNotExist");
+    assert_eq!(
+        plan(&second, &alice(), &ValidatorState { mechanisms: 2, ..state() }).unwrap().refuse(),
+        Ok(())
+    );
+    // More than there are neurons cannot be asked for.
+    let small = ValidatorState { neurons: 5, min_weights: 1024, ..state() };
+    assert_eq!(name(&small, &request()), "WeightVecLengthIsLow");
+    let everybody = WeightsRequest { weights: (0..5).map(|uid| (uid, 1)).collect(), ..request() };
+    assert_eq!(plan(&everybody, &alice(), &small).unwrap().refuse(), Ok(()));
     // Whoever weighs itself alone, and the subnet's owner, need no permit.
     let alone = WeightsRequest { weights: vec![(2, 1)], ..request() };
     let outsider = ValidatorState { permit: false, min_weights: 3, ..state() };
     assert_eq!(plan(&alone, &alice(), &outsider).unwrap().refuse(), Ok(()));
     let owner = ValidatorState { permit: false, owns_subnet: true, ..state() };
     assert_eq!(plan(&request(), &alice(), &owner).unwrap().refuse(), Ok(()));
+    let rich = ValidatorState { owns_subnet: true, ..poor };
+    assert_eq!(plan(&request(), &alice(), &rich).unwrap().refuse(), Ok(()));
     let unknown = ValidatorState { uid: None, ..state() };
     assert!(matches!(plan(&request(), &alice(), &unknown), Err(ChainError::NotRegistered { .. })));
     let nowhere = ValidatorState { exists: false, ..state() };
     assert_eq!(plan(&request(), &alice(), &nowhere).unwrap_err(), ChainError::NoSuchSubnet { netuid: 3 });
+}
+
+#[test]
+fn only_so_many_commits_wait() {
+    let hidden = ValidatorState { commit_reveal: true, ..state() };
+    let name = |state: &ValidatorState| match refusal(state, &request()) {
+        ChainError::WouldRefuse { name, .. } => name,
+        other => panic!("{other:?}"),
+    };
+    let full = ValidatorState { timelocked: 10, ..hidden.clone() };
+    assert_eq!(name(&full), "TooManyUnrevealedCommits");
+    assert_eq!(
+        plan(&request(), &alice(), &ValidatorState { timelocked: 9, ..full }).unwrap().refuse(),
+        Ok(())
+    );
+    // Ten salted ones, of this epoch (7) or of one whose reveals are over.
+    let salted = |epoch| ValidatorState {
+        commit_version: Some(3),
+        waiting: (0..10).map(|n| (H256([n; 32]), epoch, 900, 0)).collect(),
+        ..hidden.clone()
+    };
+    assert_eq!(name(&salted(7)), "TooManyUnrevealedCommits");
+    assert_eq!(plan(&request(), &alice(), &salted(2)).unwrap().refuse(), Ok(()));
 }
 
 #[test]

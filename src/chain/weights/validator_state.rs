@@ -1,11 +1,7 @@
 //! What the chain says at one block about a hotkey that wants to set weights.
 
 use subxt::{
-    ext::{
-        frame_decode::storage::{IntoDecodableValues, IntoEncodableValues},
-        scale_decode::DecodeAsType,
-        scale_value::{At as _, Composite, Value, ValueDef},
-    },
+    ext::scale_value::{At as _, Composite, Value, ValueDef},
     utils::{AccountId32, H256},
 };
 
@@ -13,16 +9,17 @@ use crate::{
     chain::{
         error::ChainError,
         ids::theirs,
-        rpc::storage::{Reader, Slot, Values},
+        rpc::storage::{Reader, SUBNETS, Slot, if_there},
         timelock::{Beacon, EpochState, FixedEpochs, PUBLIC_KEY_BYTES, QUICKNET, Reveal},
-        weights::request::{RevealState, SaltedCommit, WeightsRequest},
+        weights::{
+            inherited,
+            request::{RevealState, SaltedCommit, WeightsRequest},
+        },
     },
     wallet::AccountId,
     window::{Block, Uid},
 };
 
-/// The name of the pallet of subnets.
-const PALLET: &str = "SubtensorModule";
 /// Blocks over which the time of one is measured, where the runtime does not say it.
 const MEASURED: Block = 20;
 /// The time of a block of the main network, milliseconds.
@@ -30,6 +27,9 @@ const BLOCK_MS: u64 = 12_000;
 
 /// A waiting salted commit: its hash and three numbers, whose meaning depends on the runtime.
 type Waiting = (H256, u64, u64, u64);
+
+/// A waiting timelocked commit: whose it is, its block, its bytes, its round.
+type Timelocked = (AccountId32, u64, Vec<u8>, u64);
 
 /// Calls whose presence decides what is possible.
 const CALLS: [&str; 6] = [
@@ -69,6 +69,14 @@ pub(in crate::chain) struct ValidatorState {
     /// Those of [`CALLS`] that this runtime has.
     pub(in crate::chain) calls: Vec<&'static str>,
     pub(in crate::chain) waiting: Vec<Waiting>,
+    /// Mechanisms of the subnet; 1 on runtimes that know no others.
+    pub(in crate::chain) mechanisms: u8,
+    /// The stake weight that weights need, rao.
+    pub(in crate::chain) threshold: u64,
+    /// The hotkey's stake weight, rao; not read where the threshold is 0.
+    pub(in crate::chain) stake: u64,
+    /// Timelocked commits of the hotkey in the epoch of a commit made now.
+    pub(in crate::chain) timelocked: usize,
 }
 
 impl ValidatorState {
@@ -78,29 +86,31 @@ impl ValidatorState {
         hotkey: &AccountId,
     ) -> Result<Self, ChainError> {
         let (netuid, index, key) = (request.netuid, request.storage_index(), theirs(hotkey));
-        let exists = slot::<_, bool>(reader, "NetworksAdded", (netuid,))?;
-        let uid = slot::<_, Uid>(reader, "Uids", (netuid, key))?;
-        let neurons = slot::<_, u16>(reader, "SubnetworkN", (netuid,))?;
-        let permits = slot::<_, Vec<bool>>(reader, "ValidatorPermit", (netuid,))?;
-        let updates = slot::<_, Vec<u64>>(reader, "LastUpdate", (index,))?;
-        let rate_limit = slot::<_, u64>(reader, "WeightsSetRateLimit", (netuid,))?;
-        let version_key = slot::<_, u64>(reader, "WeightsVersionKey", (netuid,))?;
-        let min_weights = slot::<_, u16>(reader, "MinAllowedWeights", (netuid,))?;
-        let commit_reveal = slot::<_, bool>(reader, "CommitRevealWeightsEnabled", (netuid,))?;
-        let tempo = slot::<_, u16>(reader, "Tempo", (netuid,))?;
-        let time = slot_of::<_, u64>(reader, "Timestamp", "Now", ())?;
+        let exists = reader.named::<_, bool>(SUBNETS, "NetworksAdded", (netuid,))?;
+        let uid = reader.named::<_, Uid>(SUBNETS, "Uids", (netuid, key))?;
+        let neurons = reader.named::<_, u16>(SUBNETS, "SubnetworkN", (netuid,))?;
+        let permits = reader.named::<_, Vec<bool>>(SUBNETS, "ValidatorPermit", (netuid,))?;
+        let updates = reader.named::<_, Vec<u64>>(SUBNETS, "LastUpdate", (index,))?;
+        let rate_limit = reader.named::<_, u64>(SUBNETS, "WeightsSetRateLimit", (netuid,))?;
+        let version_key = reader.named::<_, u64>(SUBNETS, "WeightsVersionKey", (netuid,))?;
+        let min_weights = reader.named::<_, u16>(SUBNETS, "MinAllowedWeights", (netuid,))?;
+        let commit_reveal = reader.named::<_, bool>(SUBNETS, "CommitRevealWeightsEnabled", (netuid,))?;
+        let tempo = reader.named::<_, u16>(SUBNETS, "Tempo", (netuid,))?;
+        let time = reader.named::<_, u64>("Timestamp", "Now", ())?;
         // Not in every runtime.
-        let owner = optional(slot::<_, AccountId32>(reader, "SubnetOwnerHotkey", (netuid,)))?;
-        let commit_version = optional(slot::<_, u16>(reader, "CommitRevealWeightsVersion", ()))?;
-        let waiting = optional(slot::<_, Vec<Waiting>>(reader, "WeightCommits", (index, key)))?;
-        let number = |name| optional(slot::<_, u64>(reader, name, (netuid,)));
+        let owner = reader.find::<_, AccountId32>("SubnetOwnerHotkey", (netuid,))?;
+        let commit_version = reader.find::<_, u16>("CommitRevealWeightsVersion", ())?;
+        let waiting = reader.find::<_, Vec<Waiting>>("WeightCommits", (index, key))?;
+        let mechanisms = reader.find::<_, u8>("MechanismCountCurrent", (netuid,))?;
+        let threshold = reader.find::<_, u64>("StakeThreshold", ())?;
+        let number = |name| reader.find::<_, u64>(name, (netuid,));
         let reveal_period = number("RevealPeriodEpochs")?;
         let last_epoch = number("LastEpochBlock")?;
         let pending = number("PendingEpochAt")?;
         let epoch_index = number("SubnetEpochIndex")?;
         let since_step = number("BlocksSinceLastStep")?;
-        let round = optional(slot_of::<_, u64>(reader, "Drand", "LastStoredRound", ()))?;
-        let beacon = optional(slot_of::<_, Value<()>>(reader, "Drand", "BeaconConfig", ()))?;
+        let round = if_there(reader.named::<_, u64>("Drand", "LastStoredRound", ()))?;
+        let beacon = if_there(reader.named::<_, Value<()>>("Drand", "BeaconConfig", ()))?;
 
         let mut keys = vec![exists.key(), uid.key(), neurons.key(), permits.key(), updates.key()];
         keys.extend([rate_limit.key(), version_key.key(), min_weights.key(), commit_reveal.key()]);
@@ -111,6 +121,8 @@ impl ValidatorState {
         keys.extend(commit_version.as_ref().map(Slot::key));
         keys.extend(waiting.as_ref().map(Slot::key));
         keys.extend(beacon.as_ref().map(Slot::key));
+        keys.extend(mechanisms.as_ref().map(Slot::key));
+        keys.extend(threshold.as_ref().map(Slot::key));
         let values = reader.fetch(keys).await?;
 
         let block = reader.head.number;
@@ -119,47 +131,68 @@ impl ValidatorState {
         let permits = reader.get(&values, &permits)?.unwrap_or_default();
         let updates = reader.get(&values, &updates)?.unwrap_or_default();
         let tempo = reader.get(&values, &tempo)?.unwrap_or(0);
-        let reveal_period = maybe(reader, &values, &reveal_period)?.unwrap_or(1);
+        let reveal_period = reader.get_if(&values, &reveal_period)?.unwrap_or(1);
         let epochs = match (&last_epoch, &epoch_index) {
             (Some(_), Some(_)) => Some(EpochState {
                 tempo,
                 reveal_period,
-                last_epoch_block: maybe(reader, &values, &last_epoch)?.unwrap_or(0),
-                pending_epoch_at: maybe(reader, &values, &pending)?.unwrap_or(0),
-                epoch_index: maybe(reader, &values, &epoch_index)?.unwrap_or(0),
-                blocks_since_last_step: maybe(reader, &values, &since_step)?.unwrap_or(0),
+                last_epoch_block: reader.get_if(&values, &last_epoch)?.unwrap_or(0),
+                pending_epoch_at: reader.get_if(&values, &pending)?.unwrap_or(0),
+                epoch_index: reader.get_if(&values, &epoch_index)?.unwrap_or(0),
+                blocks_since_last_step: reader.get_if(&values, &since_step)?.unwrap_or(0),
                 block,
             }),
             _ => None,
         };
-        let beacon = maybe(reader, &values, &beacon)?.as_ref().and_then(beacon_of).unwrap_or(QUICKNET);
+        let beacon = reader.get_if(&values, &beacon)?.as_ref().and_then(beacon_of).unwrap_or(QUICKNET);
         let time_ms = reader.get(&values, &time)?.unwrap_or(0);
-        let pallet = reader.at.metadata_ref().pallet_by_name(PALLET);
+        let pallet = reader.at.metadata_ref().pallet_by_name(SUBNETS);
         let has = |name: &&str| pallet.as_ref().is_some_and(|p| p.call_variant_by_name(name).is_some());
-        Ok(Self {
+        let mut state = Self {
             block,
             time_ms,
             block_ms: block_time(reader, time_ms).await,
             exists: reader.get(&values, &exists)?.unwrap_or(false),
             uid,
             neurons: reader.get(&values, &neurons)?.unwrap_or(0),
-            owns_subnet: maybe(reader, &values, &owner)?.is_some_and(|owner| owner == key),
+            owns_subnet: reader.get_if(&values, &owner)?.is_some_and(|owner| owner == key),
             permit: at.is_some_and(|at| permits.get(at) == Some(&true)),
             last_update: at.and_then(|at| updates.get(at)).copied().unwrap_or(0),
             rate_limit: reader.get(&values, &rate_limit)?.unwrap_or(0),
             version_key: reader.get(&values, &version_key)?.unwrap_or(0),
             min_weights: reader.get(&values, &min_weights)?.unwrap_or(0),
             commit_reveal: reader.get(&values, &commit_reveal)?.unwrap_or(false),
-            commit_version: maybe(reader, &values, &commit_version)?,
+            commit_version: reader.get_if(&values, &commit_version)?,
             reveal_period,
             tempo,
             netuid,
             epochs,
             beacon,
-            newest_round: maybe(reader, &values, &round)?.unwrap_or(0),
+            newest_round: reader.get_if(&values, &round)?.unwrap_or(0),
             calls: CALLS.into_iter().filter(has).collect(),
-            waiting: maybe(reader, &values, &waiting)?.unwrap_or_default(),
-        })
+            waiting: reader.get_if(&values, &waiting)?.unwrap_or_default(),
+            mechanisms: reader.get_if(&values, &mechanisms)?.unwrap_or(1),
+            threshold: reader.get_if(&values, &threshold)?.unwrap_or(0),
+            stake: 0,
+            timelocked: 0,
+        };
+        if state.threshold > 0 && !state.owns_subnet {
+            state.stake = inherited::stake_weight(reader, netuid, hotkey).await?;
+        }
+        if let Some(reveal) = state.reveal().filter(|_| state.commit_reveal) {
+            let keys = (index, reveal.commit_epoch);
+            if let Some(slot) = reader.find::<_, Vec<Timelocked>>("TimelockedWeightCommits", keys)? {
+                let values = reader.fetch([slot.key()]).await?;
+                let commits = reader.get(&values, &slot)?.unwrap_or_default();
+                state.timelocked = commits.iter().filter(|commit| commit.0 == key).count();
+            }
+        }
+        Ok(state)
+    }
+
+    /// Salted commits that wait and may still be revealed.
+    pub(in crate::chain) fn unexpired(&self) -> usize {
+        self.waiting.iter().filter(|commit| self.reveal_state(&commit.0.0) != RevealState::Gone).count()
     }
 
     /// When a commit made now is revealed; none where there are no epochs.
@@ -224,43 +257,9 @@ impl ValidatorState {
     }
 }
 
-/// An entry of the pallet of subnets, by its name: not every runtime has every one.
-fn slot<K, V>(reader: &Reader<'_>, name: &str, keys: K) -> Result<Slot<V>, ChainError>
-where
-    K: IntoEncodableValues + IntoDecodableValues,
-    V: DecodeAsType,
-{
-    slot_of(reader, PALLET, name, keys)
-}
-
-fn slot_of<K, V>(reader: &Reader<'_>, pallet: &str, name: &str, keys: K) -> Result<Slot<V>, ChainError>
-where
-    K: IntoEncodableValues + IntoDecodableValues,
-    V: DecodeAsType,
-{
-    reader.slot(subxt::storage::dynamic::<K, V>(pallet, name), keys)
-}
-
-/// None where the runtime has no such entry.
-fn optional<T>(found: Result<T, ChainError>) -> Result<Option<T>, ChainError> {
-    match found {
-        Err(ChainError::Missing { .. }) => Ok(None),
-        found => found.map(Some),
-    }
-}
-
-fn maybe<V: DecodeAsType>(
-    reader: &Reader<'_>,
-    values: &Values,
-    slot: &Option<Slot<V>>,
-) -> Result<Option<V>, ChainError> {
-    slot.as_ref().map_or(Ok(None), |slot| reader.get(values, slot))
-}
-
 /// What one block takes, milliseconds: as the runtime says (`Aura.SlotDuration`), else as the last blocks took.
 async fn block_time(reader: &Reader<'_>, now_ms: u64) -> u64 {
-    let constants = reader.at.constants();
-    if let Ok(duration) = constants.entry(subxt::constants::dynamic::<u64>("Aura", "SlotDuration")) {
+    if let Ok(Some(duration)) = reader.constant("Aura", "SlotDuration") {
         return duration;
     }
     let blocks = MEASURED.min(reader.head.number.saturating_sub(1));

@@ -15,6 +15,7 @@ use crate::{
     chain::{
         error::ChainError,
         ids::{self, ours, theirs},
+        interface,
         rpc::{
             connection::Config,
             storage::{Reader, Slot, Values},
@@ -80,6 +81,7 @@ pub(in crate::chain) async fn content(
     block: Block,
     likely: &[Row],
 ) -> Result<BlockContent, ChainError> {
+    let _turn = blocks.turn().await;
     let reader = blocks.reader(block).await?;
     let netuid = blocks.netuid;
     let events = reader.slot(StaticAddress::<(), Value, Yes>::new("System", "Events"), ())?;
@@ -195,7 +197,7 @@ pub(in crate::chain) fn happened(
     let mut found = Vec::new();
     for event in events.iter() {
         let event = event.map_err(undecoded)?;
-        if event.pallet_name() == "SubtensorModule" {
+        if interface::understands(event.pallet_name(), event.event_name()) {
             found.extend(about_weights(&event).map_err(|e| undecoded(*e))?);
         }
     }

@@ -7,6 +7,7 @@ use std::{
 
 use parity_scale_codec::{Compact, Decode as _};
 use subxt::storage::StaticAddress;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     chain::{
@@ -20,11 +21,16 @@ use crate::{
     window::{Block, NetUid},
 };
 
+/// Blocks that are looked at side by side: what an endpoint is asked at once.
+const CONCURRENT: usize = 32;
+
 /// The blocks that a search looks into.
 pub(in crate::chain) struct BlockCache<'a> {
     pub(in crate::chain) link: &'a Connection,
     pub(in crate::chain) netuid: NetUid,
     hashes: Mutex<BTreeMap<Block, [u8; 32]>>,
+    /// Blocks that are looked at side by side.
+    turns: Semaphore,
     /// By block: a client that knows the runtime that made the block.
     runtimes: Mutex<BTreeMap<Block, AtBlock>>,
 }
@@ -36,7 +42,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<'a> BlockCache<'a> {
     pub(in crate::chain) fn new(link: &'a Connection, netuid: NetUid) -> Self {
-        Self { link, netuid, hashes: Mutex::default(), runtimes: Mutex::default() }
+        let turns = Semaphore::new(CONCURRENT);
+        Self { link, netuid, hashes: Mutex::default(), turns, runtimes: Mutex::default() }
+    }
+
+    /// Waits until another block may be looked at.
+    pub(in crate::chain) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.turns.acquire().await.ok()
     }
 
     /// Storage as it stood at the end of a block, read as the runtime wrote it that made the block.

@@ -30,7 +30,7 @@ use crate::{
 };
 
 type Salted = Vec<(H256, u64, u64, u64)>;
-type Timelocked = Vec<(AccountId32, u64, Vec<u8>, u64)>;
+pub(in crate::chain) type Timelocked = Vec<(AccountId32, u64, Vec<u8>, u64)>;
 
 /// What tells a commit from others. Not its hotkey: a hotkey that is exchanged takes its commits along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -202,13 +202,13 @@ impl<'a> CommitSearch<'a> {
 }
 
 /// The last bytes of a key, in which hashers that keep what they hash have the last part of it.
-fn tail<const N: usize>(key: &[u8]) -> Option<[u8; N]> {
+pub(in crate::chain) fn tail<const N: usize>(key: &[u8]) -> Option<[u8; N]> {
     key.last_chunk().copied()
 }
 
 /// Every entry of a map under a storage index: that index, the second part of the key, and where it is. None
 /// where the runtime has no such map.
-async fn entries<K, V>(
+pub(in crate::chain) async fn entries<K, V>(
     reader: &Reader<'_>,
     name: &str,
     index: u16,

@@ -8,7 +8,9 @@ use crate::{
         record::OverlapRecord,
         slashing::{self, Copying},
         stage1::Stage1,
+        work_share,
     },
+    manifest::Proof,
     window::Window,
 };
 use std::collections::BTreeMap;
@@ -48,8 +50,8 @@ impl Gauntlet {
         }
     }
 
-    /// Of two objects that overlap too much, the copy is the one with less evidence of own work, this
-    /// window's included; of equals the later one; of objects of the same second both.
+    /// Of two objects that overlap too much, the copy is the one that its own data says less for ([`work_share::authorship`]);
+    /// where that cannot be asked, the one of less strength; of equals the later one; of objects of the same second both.
     ///
     /// The reference blames the later upload. Whoever reads an object while it is still being sent has the
     /// earlier time stamp, but not the author's data.
@@ -66,11 +68,22 @@ impl Gauntlet {
         let standing = |hotkey: &Hotkey| {
             let case = cases.get(hotkey)?;
             let Stage1::Accepted { seconds, .. } = case.stage1 else { return None };
-            let mut proof = case.before.proof;
-            if let Some(judged) = &case.judged {
-                proof.add_with(judged.observation, judged.variance, self.config.proof_alpha);
-            }
-            Some((self.strength(&belief, &proof).mean, seconds, case.before.uid))
+            let before = self.strength(&belief, &case.before.proof).mean;
+            let author = match &case.judged {
+                Some(judged) if self.config.proof != Proof::Sign => {
+                    work_share::authorship(before, judged.observation, judged.variance, self.reference)
+                }
+                Some(judged) => {
+                    let mut proof = case.before.proof;
+                    proof.add_with(judged.observation, judged.variance, self.config.proof_alpha);
+                    self.strength(&belief, &proof).mean
+                }
+                None if self.config.proof != Proof::Sign => {
+                    work_share::authorship(before, 0.0, f64::INFINITY, self.reference)
+                }
+                None => before,
+            };
+            Some((author, seconds, case.before.uid))
         };
         let mut found = Vec::new();
         for pair in overlapping {

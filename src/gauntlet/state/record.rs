@@ -52,9 +52,10 @@ impl Gauntlet {
     ) -> Option<ScoreRecord> {
         let state = self.peers.get(&hotkey)?;
         let (limit, strength) = (self.config.sync_limit, self.strength(belief, &state.proof));
+        let audited = self.config.proof == Proof::Audited;
         let average = match self.config.proof {
             Proof::Sign => state.proof.sum,
-            Proof::Counterfactual | Proof::Off => state.proof.corrected(),
+            Proof::Counterfactual | Proof::Audited | Proof::Off => state.proof.corrected(),
         };
         Some(ScoreRecord {
             window,
@@ -65,6 +66,7 @@ impl Gauntlet {
             stage1: case.stage1,
             aggregated: case.aggregated,
             judged: case.judged,
+            audits: case.audits,
             overlap: case.overlap,
             proof: ProofRecord {
                 average,
@@ -73,6 +75,9 @@ impl Gauntlet {
                 reference: self.reference,
                 strength: strength.mean,
                 deviation: strength.deviation,
+                work: audited.then(|| state.work.corrected()),
+                recent_work: audited.then(|| state.recent_work.corrected()),
+                worth: audited.then(|| state.usefulness.worth()),
                 factor: self.proof_factor(belief, state),
             },
             rating_before: case.before.rating.into(),

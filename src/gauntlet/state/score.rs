@@ -3,7 +3,7 @@
 use super::{Case, Gauntlet, PeerState};
 use crate::{
     gauntlet::{
-        Hotkey,
+        Hotkey, declared,
         peer_score::{floor, peer_score, rating_factor},
         penalty::{self, PenaltyRule},
         proof::{self, MovingAverage},
@@ -41,18 +41,25 @@ impl Gauntlet {
 
     /// Adds a window to what is known of one peer's work.
     ///
-    /// Under the counterfactual rule a window without an object that can be used, and one with a copy, is a window
+    /// But for the paper's rule a window without an object that can be used, and one with a copy, is a window
     /// without work: an observation of 0. The paper's rule has its penalties on the average instead.
-    pub(super) fn prove(&mut self, window: Window, hotkey: &Hotkey, case: &mut Case) {
+    pub(super) fn prove(&mut self, window: Window, outer_step: f64, hotkey: &Hotkey, case: &mut Case) {
         let alpha = self.config.proof_alpha;
         let counts_as_idle = self.config.proof != Proof::Sign;
+        let audited = self.config.proof == Proof::Audited;
         let Some(state) = self.peers.get_mut(hotkey) else { return };
-        let copied = case.penalties.iter().any(|p| p.rule == PenaltyRule::Copied && p.score_factor == 0.0);
+        let copied = case.is_copied();
         if let Some(judged) = &mut case.judged {
             if copied && counts_as_idle {
                 judged.observation = judged.observation.min(0.0);
             }
             state.proof.add_with(judged.observation, judged.variance, alpha);
+            if let Some(work) = judged.work {
+                state.add_work(work, alpha);
+            }
+            if let Some((benefit, usual)) = judged.benefit.zip(judged.usual_benefit) {
+                state.usefulness.add(benefit, usual, outer_step, alpha);
+            }
             state.last_judged = Some(window);
             state.last_harmful = case.penalties.iter().any(|p| p.rule == PenaltyRule::Harmful);
         }
@@ -62,6 +69,9 @@ impl Gauntlet {
             if let Some(mut penalty) = failed {
                 if counts_as_idle {
                     state.proof.add(0.0, alpha);
+                    if audited {
+                        state.add_work(0.0, alpha);
+                    }
                     penalty.proof_factor = 1.0;
                 }
                 case.penalties.push(penalty);
@@ -69,6 +79,8 @@ impl Gauntlet {
         }
         for penalty in &case.penalties {
             state.proof.penalise(penalty.proof_factor);
+            state.work.penalise(penalty.proof_factor);
+            state.recent_work.penalise(penalty.proof_factor);
         }
     }
 
@@ -122,6 +134,12 @@ impl Gauntlet {
                 let strength = self.strength(belief, &state.proof);
                 proof::strength_factor(&state.proof, strength.mean, warmup)
             }
+            Proof::Audited => {
+                let shown = self.strength(belief, &state.proof).mean;
+                let work = state.work.corrected().min(state.recent_work.corrected());
+                let factor = declared::factor(work * state.usefulness.worth(), shown, self.config.power);
+                proof::strength_factor(&state.work, factor, warmup)
+            }
             Proof::Off => 1.0,
         }
     }
@@ -131,7 +149,20 @@ impl Gauntlet {
     }
 }
 
+impl PeerState {
+    /// Adds a window's audited work to both averages.
+    fn add_work(&mut self, work: f64, alpha: f64) {
+        self.work.add(work, alpha);
+        self.recent_work.add(work, alpha.max(declared::RECENT));
+    }
+}
+
 impl Case {
+    /// Whether the object is taken for a copy that earns nothing.
+    pub(super) fn is_copied(&self) -> bool {
+        self.penalties.iter().any(|p| p.rule == PenaltyRule::Copied && p.score_factor == 0.0)
+    }
+
     /// Whether the peer has no part in the match: it loses to everybody and lifts nobody.
     fn is_barred(&self) -> bool {
         self.penalties.iter().any(|p| p.score_factor == 0.0 || p.rule == PenaltyRule::Harmful)

@@ -4,6 +4,7 @@ use crate::{
     chain::{Chain, MemoryChain},
     checkpoint::{Desk, Target, Thinning, Writer},
     model::Lender,
+    node::recall,
     round::sign,
     wallet::Keypair,
 };
@@ -144,6 +145,45 @@ async fn the_leaders_word_is_believed_and_others_bytes_are_taken() {
     let initial = replica.hash.clone();
     subnet.restore(&mut replica, None).await.unwrap();
     assert_eq!((replica.window, &replica.hash), (START - 1, &initial));
+}
+
+/// Records are a chain: whoever comes from a checkpoint knows the last record before it, also where nobody has decided since.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_before_a_checkpoint_is_found_though_windows_lie_between() {
+    let subnet = Subnet::new().await;
+    let mut trained = subnet.trained(WINDOW, 0.01);
+    let say = async |window: Window, round: u64, accepted: Vec<crate::round::Accepted>| {
+        let record = RoundRecord {
+            run: subnet.identity.run(),
+            netuid: 3,
+            by: subnet.keys[0].account(),
+            previous: None,
+            passed: Default::default(),
+            null: None,
+            window,
+            round,
+            model: "00".repeat(32),
+            accepted,
+        };
+        let bytes = sign(&record, &subnet.keys[0]).unwrap();
+        subnet.buckets[0].put(&subnet.identity.keys().round(window), bytes.clone().into()).await.unwrap();
+        crate::round::SignedRound::open(bytes.into()).unwrap()
+    };
+    let peer = crate::round::Accepted { uid: 2, hotkey: subnet.keys[2].account(), digest: "00".repeat(32) };
+    // The step that led to the model; then a record that the run went on without, and three windows of nobody's.
+    let led = say(WINDOW, trained.round - 1, vec![peer.clone()]).await;
+    say(WINDOW + 1, trained.round + 5, vec![peer]).await;
+    trained.window = WINDOW + 4;
+    subnet.publish(0, &trained).await;
+    let mut replica = subnet.fresh();
+    recall(&subnet.directory, &subnet.identity.manifest, &mut replica).await.unwrap();
+    assert!(replica.last().is_none(), "before the first window there is none");
+    subnet.restore(&mut replica, None).await.unwrap();
+    assert_eq!((replica.window, replica.last().is_none()), (WINDOW + 4, true));
+    recall(&subnet.directory, &subnet.identity.manifest, &mut replica).await.unwrap();
+    let last = replica.last().unwrap();
+    assert_eq!((last.window, &last.hash), (WINDOW, &led.hash));
+    assert_eq!(replica.skipped(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,6 +88,7 @@ struct Run {
 
 fn manifest() -> ManifestFile {
     let mut manifest = ManifestFile::preset("local").unwrap().parsed;
+    manifest.gauntlet = manifest.gauntlet.without_audits();
     let model = &mut manifest.model;
     (model.hidden_size, model.intermediate_size, model.layers, model.heads, model.kv_heads) =
         (16, 16, 1, 2, 1);
@@ -593,10 +594,14 @@ async fn a_record_that_was_out_of_reach_takes_the_place_of_another() {
         FollowOutcome::Reached
     );
     assert_ne!(one.replica.hash, other.replica.hash);
-    run.bucket(&run.validators[0]).away.store(false, Ordering::SeqCst);
-    // The run goes on from what the first has said.
+    // The run goes on from what the first has said. As long as that cannot be had, the other neither decides nor starts over.
     let (next, _) = run.deliver(1, window + 1).await;
-    run.keep(0, &run.decide(0, &one.replica, window + 1, next)).await;
+    let signed = run.decide(0, &one.replica, window + 1, next);
+    run.keep(0, &signed).await;
+    run.keep(1, &signed).await;
+    let refused = other.follow(&run, run.turns(window + 1, &[10, 20], 5), window + 1).await.unwrap_err();
+    assert!(matches!(refused, NodeError::Bucket(_)) && refused.is_transient(), "{refused}");
+    run.bucket(&run.validators[0]).away.store(false, Ordering::SeqCst);
     for node in [&mut one, &mut other] {
         let turns = run.turns(window + 1, &[10, 20], 5);
         assert_eq!(node.follow(&run, turns, window + 1).await.unwrap(), FollowOutcome::Reached);
@@ -735,4 +740,29 @@ async fn a_second_look_ends_two_runs_side_by_side() {
     passed_over.replica.skip_to(window);
     assert!(look(&mut passed_over).await);
     assert_eq!(passed_over.replica.window, window - 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_on_another_way_for_several_windows_starts_over() {
+    let run = Run::new().await;
+    let window = FIRST + WINDOWS;
+    let (mut run_itself, mut other) = (Live::new(&run).await, Live::new(&run).await);
+    // The first's bucket is away for one part of the run, and the second decides two windows there; the first sees none of it, and takes
+    // both for null.
+    run.bucket(&run.validators[0]).away.store(true, Ordering::SeqCst);
+    for window in [window, window + 1] {
+        let (accepted, _) = run.deliver(2, window).await;
+        run.keep(1, &run.decide(1, &other.replica, window, accepted)).await;
+        let reached = other.follow(&run, run.turns(window, &[10, 20], 15), window).await;
+        assert_eq!(reached.unwrap(), FollowOutcome::Reached);
+    }
+    run.bucket(&run.validators[0]).away.store(false, Ordering::SeqCst);
+    let next = window + 2;
+    let (accepted, payloads) = run.deliver(1, next).await;
+    run_itself.replica.skip_to(window + 1);
+    let signed = run.decide(0, &run_itself.replica, next, accepted);
+    run.keep(0, &signed).await;
+    run_itself.replica.apply(&signed, &payloads, None).unwrap();
+    let refused = other.follow(&run, run.turns(next, &[10, 20], 5), next).await.unwrap_err();
+    assert!(matches!(refused, NodeError::Diverged { window, .. } if window == next), "{refused}");
 }

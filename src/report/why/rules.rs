@@ -13,8 +13,8 @@ use crate::{
 
 /// Every rule. It is silent (`None`) where it had no say.
 pub(super) const RULES: &[fn(&Case<'_>) -> Option<Finding>] = &[
-    upload, content, sync, copied, aggregated, not_judged, harm, rating, proof, warm_up, penalties, product,
-    habit,
+    upload, content, sync, copied, aggregated, not_judged, harm, rating, audit, proof, warm_up, penalties,
+    product, habit,
 ];
 
 /// The longest reason that is quoted, in characters.
@@ -204,6 +204,42 @@ fn rating(case: &Case<'_>) -> Option<Finding> {
     Some(said)
 }
 
+/// The worth of updates below which something is wrong with them: honest ones differ by chance.
+const LITTLE_WORTH: f64 = 0.8;
+
+fn audit(case: &Case<'_>) -> Option<Finding> {
+    let (record, judged) = (case.record, case.record.judged.as_ref()?);
+    let (work, average) = (judged.work?, record.proof.work?);
+    let tolerance = case.rules.and_then(|rules| rules.audit).map_or(0.0, |audit| audit.tolerance);
+    let farthest = record.audits.iter().copied().fold(0.0, f64::max);
+    let measured = format!(
+        "it declares {} sequences, of which {} audits computed micro-batches again: the farthest sketch is {farthest:.3} spreads \
+         off, {tolerance} are allowed",
+        judged.claimed,
+        record.audits.len()
+    );
+    let recent = record.proof.recent_work.unwrap_or(average);
+    let worth = record.proof.worth.unwrap_or(1.0);
+    let effect = format!(
+        "work of this window {work:.2} of what is usual, on average {average:.2}, lately {recent:.2}: the lower one is paid, times {worth:.2} \
+         for what the updates did for the loss"
+    );
+    let said = finding("audit", measured, effect).decisive(average.min(recent) * worth <= 0.0);
+    if work > 0.0 && worth < LITTLE_WORTH {
+        return said.advise(
+            "the updates lower the loss on random data less than the work in them should: send what came of the declared \
+             micro-batches alone, with the manifest's momentum and compression",
+        );
+    }
+    if work > 0.0 {
+        return Some(said);
+    }
+    said.advise(
+        "declare only micro-batches that were computed, whole, on the assigned sequences and on the run's model of this window; if \
+         they were, look whether the machine computes rightly, in float32 or bfloat16",
+    )
+}
+
 fn proof(case: &Case<'_>) -> Option<Finding> {
     let record = case.record;
     let judged = record.judged.as_ref()?;
@@ -259,7 +295,10 @@ fn proof(case: &Case<'_>) -> Option<Finding> {
 fn warm_up(case: &Case<'_>) -> Option<Finding> {
     let (record, rules) = (case.record, case.rules?);
     let (count, needed) = (record.proof.observations, rules.proof_warmup);
-    if count >= needed || rules.proof != Proof::Counterfactual || !record.stage1.is_accepted() {
+    if count >= needed
+        || !matches!(rules.proof, Proof::Counterfactual | Proof::Audited)
+        || !record.stage1.is_accepted()
+    {
         return None;
     }
     let measured = format!("{count} of the first {needed} observations have been made");

@@ -2,7 +2,7 @@
 
 use crate::sim::{
     blend,
-    peer::{Behaviour, PeerState, Seen, Sent, World},
+    peer::{Behaviour, Own, PeerState, Seen, Sent, World},
 };
 
 /// Trains on a share of its assignment and uploads what all of its group did.
@@ -11,6 +11,8 @@ pub struct Colluder {
     pub group: usize,
     /// The share.
     pub work: f64,
+    /// What it has done in this window.
+    pub own: Own,
 }
 
 impl Behaviour for Colluder {
@@ -19,13 +21,15 @@ impl Behaviour for Colluder {
     }
 
     fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
-        Sent { shared: Some(peer_state.train_own(world, self.work)), ..Sent::default() }
+        self.own = peer_state.train_own(world, self.work);
+        Sent { shared: Some(self.own.tensors.clone()), ..Sent::default() }
     }
 
     fn act(&mut self, peer_state: &mut PeerState, world: &World, seen: &Seen) -> Sent {
         let shared = seen.shared.get(&self.group);
         let parts: Vec<_> =
             shared.into_iter().flatten().map(|(_, tensors)| (1.0, tensors.as_slice())).collect();
-        Sent::new(blend::blend(&parts, world.layout), peer_state.in_time(world), self.work)
+        let pool = blend::blend(&parts, world.layout);
+        std::mem::take(&mut self.own).behind(pool, peer_state.in_time(world))
     }
 }

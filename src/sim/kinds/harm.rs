@@ -22,9 +22,9 @@ pub struct Flipped;
 
 impl Behaviour for Flipped {
     fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
-        let mut tensors = peer_state.train_own(world, 0.1);
-        blend::flip(&mut tensors);
-        Sent::new(tensors, peer_state.in_time(world), 0.0)
+        let mut own = peer_state.train_own(world, 0.125);
+        blend::flip(&mut own.tensors);
+        Sent { work: 0.0, ..own.sent(peer_state.in_time(world)) }
     }
 }
 
@@ -38,9 +38,9 @@ pub struct Inflated {
 
 impl Behaviour for Inflated {
     fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
-        let mut tensors = peer_state.train_own(world, self.work);
-        blend::inflate(&mut tensors, self.doublings);
-        Sent::new(tensors, peer_state.in_time(world), self.work)
+        let mut own = peer_state.train_own(world, self.work);
+        blend::inflate(&mut own.tensors, self.doublings);
+        own.sent(peer_state.in_time(world))
     }
 }
 
@@ -59,7 +59,8 @@ impl Behaviour for Malformed {
     }
 }
 
-/// Trains on its own text with some of the next symbols replaced by one of its choice.
+/// Trains on its own text with some of the next symbols replaced by one of its choice. Where it can it computes its work too, to declare
+/// it, and sends the poison.
 pub struct Poisoner {
     /// The share that is replaced.
     pub share: f64,
@@ -67,6 +68,7 @@ pub struct Poisoner {
 
 impl Behaviour for Poisoner {
     fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
+        let declared = peer_state.honest_sketches(world);
         let own = peer_state.assigned.clone();
         let mut counts = world.text.counts(&[]);
         for index in own {
@@ -79,6 +81,6 @@ impl Behaviour for Poisoner {
             counts.add(&sequence);
         }
         let tensors = peer_state.train(world, &counts, 0);
-        Sent::new(tensors, peer_state.in_time(world), 0.0)
+        Sent::new(tensors, peer_state.in_time(world), 1.0).declaring(declared)
     }
 }

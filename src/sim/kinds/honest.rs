@@ -10,7 +10,7 @@ pub struct Honest {
 
 impl Behaviour for Honest {
     fn work(&mut self, peer_state: &mut PeerState, world: &World) -> Sent {
-        let tensors = peer_state.train_own(world, self.work);
-        Sent::new(tensors, peer_state.in_time(world), self.work)
+        let own = peer_state.train_own(world, self.work);
+        own.sent(peer_state.in_time(world))
     }
 }

@@ -8,6 +8,8 @@ pub mod pallet {
     use frame_support::pallet_prelude::*;
     use frame_system::pallet_prelude::*;
 
+    /// The most mechanisms of a subnet: Subtensor mainnet's default.
+    const MOST_MECHANISMS: u8 = 2;
     /// The longest time from commit to reveal, in epochs.
     const LONGEST_REVEAL: u64 = 100;
 
@@ -433,6 +435,20 @@ pub mod pallet {
             ensure_root(origin)?;
             subtensor::OwnerHyperparamRateLimit::<T>::put(epochs);
             Self::tell(subtensor::Event::OwnerHyperparamRateLimitSet(epochs))
+        }
+
+        /// How many mechanisms a subnet has. Those that are new begin without weights and incentives.
+        #[pallet::call_index(76)]
+        #[pallet::weight((Weight::from_parts(20_000_000, 0), DispatchClass::Operational, Pays::No))]
+        pub fn sudo_set_mechanism_count(
+            origin: OriginFor<T>,
+            netuid: u16,
+            mechanism_count: u8,
+        ) -> DispatchResult {
+            Self::may_set(origin, netuid, Who::RootOrOwner)?;
+            ensure!((1..=MOST_MECHANISMS).contains(&mechanism_count), Error::<T>::ValueNotInBounds);
+            subtensor::Pallet::<T>::set_mechanism_count(netuid, mechanism_count);
+            Ok(())
         }
 
         /// Neurons without immunity that replacement leaves over.

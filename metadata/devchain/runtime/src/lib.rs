@@ -27,6 +27,7 @@ mod configs;
 pub mod drand;
 pub mod extensions;
 pub mod genesis;
+pub mod proxy;
 pub mod subtensor;
 #[cfg(not(feature = "spec365"))]
 pub mod upgrade;
@@ -70,6 +71,7 @@ construct_runtime!(
         TransactionPayment: pallet_transaction_payment = 6,
         SubtensorModule: subtensor = 7,
         Sudo: pallet_sudo = 12,
+        Proxy: pallet_proxy = 16,
         Commitments: commitments = 18,
         AdminUtils: admin_utils = 19,
         Drand: drand = 26,

@@ -31,6 +31,8 @@ pub mod work;
 mod tests;
 
 pub use pallet::*;
+#[cfg(not(feature = "spec365"))]
+pub use types::EpochConsensus;
 pub use types::{
     AxonInfo, ChainIdentityV2, FixedU128, PrometheusInfo, RateLimitKey, RootClaimTypeEnum, SubnetIdentityV3,
 };
@@ -53,12 +55,12 @@ pub fn storage_index(netuid: u16, mechanism: u8) -> u16 {
 #[import_section(dispatches::dispatches)]
 #[frame_support::pallet]
 pub mod pallet {
-    #[cfg(not(feature = "spec365"))]
-    use super::types::DefaultBurnIncrease;
     use super::types::{
         AxonInfo, ChainIdentityV2, DefaultAlphaValues, DefaultSymbol, FixedU128, MaxUids, PrometheusInfo,
         RateLimitKey, RootClaimTypeEnum, SubnetIdentityV3, ZeroAccount,
     };
+    #[cfg(not(feature = "spec365"))]
+    use super::types::{DefaultBurnIncrease, EpochConsensus};
     use frame_support::{
         pallet_prelude::*,
         traits::{

@@ -100,6 +100,11 @@ const QUICK: &[(&str, Method)] = &[
         chain.set_finality_lag(params.one()?);
         Ok(Value::Null)
     }),
+    // As a node does that prunes: it has the states of the newest blocks alone.
+    ("dev_keepStates", |chain, params| {
+        chain.keep_states(params.one()?);
+        Ok(Value::Null)
+    }),
     ("author_pendingExtrinsics", |chain, _| Ok(json!(chain.pending().iter().map(hex).collect::<Vec<_>>()))),
 ];
 

@@ -44,6 +44,12 @@ async fn from_nothing_to_incentive() {
     type Stored = node_subtensor_runtime::commitments::Registration<u64, sp_core::ConstU32<3>, u32>;
     assert_eq!(client.storage::<Stored>(&key, None).await.unwrap().info.fields[..], [credential]);
 
+    // A miner has no permit, and the chain says so by name. What it earns later is stake, and gives it one with the next epoch.
+    let others = Subtensor::set_weights { netuid: 2, dests: vec![1], weights: vec![1], version_key: 0 };
+    let failed = client.try_submit("//Miner", others).await;
+    let failed = failed.unwrap().failure();
+    assert_eq!(failed, Some(subtensor::Error::<Runtime>::NeuronNoValidatorPermit.into()));
+
     let weights = Subtensor::set_weights { netuid: 2, dests: vec![2], weights: vec![1], version_key: 0 };
     let set = client.submit("//Validator", weights).await;
     let key = subtensor::Weights::<Runtime>::hashed_key_for(2, 1);
@@ -57,11 +63,7 @@ async fn from_nothing_to_incentive() {
     let earned = subtensor::TotalHotkeyAlpha::<Runtime>::hashed_key_for(account("//Miner"), 2);
     assert!(client.storage::<u64>(&earned, None).await.unwrap() > 0);
 
-    // A miner has no permit, and the chain says so by name; root fails inside of sudo.
-    let others = Subtensor::set_weights { netuid: 2, dests: vec![1], weights: vec![1], version_key: 0 };
-    let failed = client.try_submit("//Miner", others).await;
-    let failed = failed.unwrap().failure();
-    assert_eq!(failed, Some(subtensor::Error::<Runtime>::NeuronNoValidatorPermit.into()));
+    // Root fails inside of sudo.
     let call = Box::new(Admin::sudo_set_tempo { netuid: 99, tempo: 1 }.into());
     let failed = client.try_submit("//Alice", pallet_sudo::Call::sudo { call }).await.unwrap();
     let missing = node_subtensor_runtime::admin_utils::Error::<Runtime>::SubnetDoesNotExist;

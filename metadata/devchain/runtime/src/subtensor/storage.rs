@@ -140,6 +140,15 @@ mod storage {
     #[pallet::storage]
     pub type MechanismCountCurrent<T: Config> = StorageMap<_, Twox64Concat, u16, u8, ValueQuery, ConstU8<1>>;
 
+    /// How a subnet's weights become pay. Runtimes after spec 425 have it, and the official SDK asks for it; here it is always Yuma.
+    #[cfg(not(feature = "spec365"))]
+    #[pallet::storage]
+    pub type SubnetEpochConsensus<T: Config> = StorageMap<_, Identity, u16, EpochConsensus, ValueQuery>;
+    /// The share of a registration's price that is locked rather than burned, of 65535. Likewise; here nothing is locked.
+    #[cfg(not(feature = "spec365"))]
+    #[pallet::storage]
+    pub type CollateralLockShare<T: Config> = StorageMap<_, Identity, u16, u16, ValueQuery>;
+
     // --- Schedule ---------------------------------------------------------------------------------------
 
     /// Blocks between epochs; 0 means none.

@@ -33,6 +33,17 @@ impl FixedU128 {
     }
 }
 
+/// How a subnet's weights become pay.
+#[cfg(not(feature = "spec365"))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
+pub enum EpochConsensus {
+    /// By Yuma consensus.
+    #[default]
+    Yuma,
+    /// By one validator's weights alone. Never so here.
+    Null,
+}
+
 /// Where a neuron can be reached, as its hotkey published it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
 pub struct AxonInfo {

@@ -121,6 +121,16 @@ impl<T: Config> Pallet<T> {
         BlockAtRegistration::<T>::insert(netuid, uid, now);
     }
 
+    /// Gives a subnet so many mechanisms; every neuron gets its place in what they keep for each.
+    pub(crate) fn set_mechanism_count(netuid: u16, count: u8) {
+        MechanismCountCurrent::<T>::insert(netuid, count);
+        let neurons = usize::from(SubnetworkN::<T>::get(netuid));
+        for index in Self::mechanisms(netuid) {
+            LastUpdate::<T>::mutate(index, |blocks| blocks.resize(neurons, 0));
+            Incentive::<T>::mutate(index, |shares| shares.resize(neurons, 0));
+        }
+    }
+
     /// The storage indices of a subnet's mechanisms.
     pub(super) fn mechanisms(netuid: u16) -> impl Iterator<Item = u16> {
         (0..MechanismCountCurrent::<T>::get(netuid)).map(move |mechanism| storage_index(netuid, mechanism))
