@@ -30,11 +30,12 @@ pub fn of_a_miner() -> Vec<Rule> {
 }
 
 /// What a validator writes once a window: copies for as long as somebody may replay from a checkpoint, states for as long as somebody
-/// may audit. Its records and scores are small, and all of them stay.
-pub fn of_a_validator(every_windows: u64) -> Vec<Rule> {
+/// may audit, copies of what was judged and not aggregated for as long as the manifest says. Its records and scores are small, and all of them stay.
+pub fn of_a_validator(every_windows: u64, judged: u64) -> Vec<Rule> {
     let copies = 500.max(every_windows.saturating_mul(4));
     vec![
         Rule { family: "round", windows: copies },
+        Rule { family: "judged", windows: judged },
         Rule { family: "state", windows: 500 },
         Rule { family: "sync", windows: 100 },
     ]
@@ -163,7 +164,7 @@ mod tests {
     async fn a_validator_keeps_all_records_and_the_newest_copies() {
         let (bucket, keys) = (MemoryStore::new("own", system_clock()), RunKeys::new("0123456789abcdef"));
         let peers = ["//One", "//Two"].map(|uri| Keypair::from_uri(uri).unwrap().account());
-        let rules = of_a_validator(200);
+        let rules = of_a_validator(200, 3);
         assert_eq!(rules[0].windows, 800, "four checkpoints");
         for window in 0..1000 {
             for key in [keys.round(window), keys.scores(window), keys.state(window)] {
@@ -171,6 +172,7 @@ mod tests {
             }
             for peer in &peers {
                 put(&bucket, &keys.round_object(window, peer)).await;
+                put(&bucket, &keys.judged(window, peer)).await;
             }
         }
         let mut tidied = String::new();
@@ -183,7 +185,8 @@ mod tests {
             keys.round_object(199, peers.iter().max_by_key(|peer| keys.round_object(0, peer)).unwrap())
         );
         assert_eq!(tidy(&bucket, &keys, rules[0], 1000, &mut tidied).await.unwrap(), 2);
-        assert_eq!(tidy(&bucket, &keys, rules[1], 999, &mut String::new()).await.unwrap(), 500);
+        assert_eq!(tidy(&bucket, &keys, rules[1], 999, &mut String::new()).await.unwrap(), 2 * 997);
+        assert_eq!(tidy(&bucket, &keys, rules[2], 999, &mut String::new()).await.unwrap(), 500);
         assert_eq!(bucket.list(&keys.prefix("scores"), 9999).await.unwrap().len(), 1000);
     }
 

@@ -126,7 +126,7 @@ fn manifest(windows: u64, proof: Proof) -> ManifestFile {
     (gauntlet.own_sequences, gauntlet.random_sequences, gauntlet.windows_per_weights) = (16, 16, 5);
     gauntlet.forget_after = 25;
     gauntlet.proof = proof;
-    gauntlet.audit = (proof == Proof::Audited).then_some(AuditRules { micro_batches: 2, tolerance: 0.1 });
+    gauntlet.audit = (proof == Proof::Audited).then_some(AuditRules::default());
     manifest.outer.decay_windows = windows.max(50);
     manifest.checkpoint.every_windows = 20;
     manifest.succession = Default::default();

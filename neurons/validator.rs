@@ -89,6 +89,8 @@ struct Validator {
     state: State,
     judge: Judge,
     copies: Copies,
+    /// Of what was judged and not aggregated.
+    judged: Copies,
     mirror: Mirror,
     /// Writes and publishes checkpoints beside everything else.
     checkpoints: Option<Writer>,
@@ -103,6 +105,8 @@ impl Validator {
         let mut copies = Copies::open(ctx.dir.join("copies"))?;
         // A record may have been published just before this validator was interrupted.
         copies.publish(&ctx.identity.bucket);
+        let mut judged = Copies::open(ctx.dir.join("judged"))?;
+        judged.publish(&ctx.identity.bucket);
         let mirror = Mirror::open(&ctx.identity, ctx.dir.join("mirror"))?;
         ctx.applied = Some(mirror.listener(&ctx.identity));
         let identity = &ctx.identity;
@@ -116,8 +120,9 @@ impl Validator {
             thinning,
         };
         let checkpoints = ctx.shelf.clone().map(|shelf| Writer::start(desk(shelf)));
-        let retention = Retention::new(retention::of_a_validator(every));
-        Ok(Self { ctx, state, judge, copies, mirror, checkpoints, thinning, retention })
+        let kept = identity.manifest.parsed.gauntlet.audit.map_or(0, |audit| audit.copies);
+        let retention = Retention::new(retention::of_a_validator(every, kept));
+        Ok(Self { ctx, state, judge, copies, judged, mirror, checkpoints, thinning, retention })
     }
 
     async fn judge_windows(mut self) -> Result<(), NodeError> {
@@ -133,6 +138,7 @@ impl Validator {
         }
         self.pay_the_rest().await;
         self.copies.done().await;
+        self.judged.done().await;
         self.state.published().await;
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.done().await;
@@ -220,6 +226,7 @@ impl Validator {
         let seed = persist(async || block_hash(chain.as_ref(), blocks.evaluation).await).await?;
         let measured =
             persist(async || self.evaluate(window, &gathered, &open, &chosen, &seed).await).await?;
+        node::heavy(|| publish::judged(&self.ctx, &mut self.judged, window, &gathered, &chosen, &measured));
         let due = weights_are_due(&self.ctx.identity.manifest.parsed, self.ctx.start.start_window, window);
         persist(async || {
             let measured = measured.clone();

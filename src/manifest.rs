@@ -391,7 +391,7 @@ impl Manifest {
             (
                 self.gauntlet.audits_hold(),
                 "gauntlet.audit",
-                "belongs to the proof `audited`, with at least 2 micro_batches and a tolerance of at most 0.4",
+                "belongs to the proof `audited`, with at least 2 micro_batches, a tolerance of at most 0.4 and a recent_alpha of 0 to 1",
             ),
             (
                 self.gauntlet.audit.is_none() || self.train.inner.is_none(),

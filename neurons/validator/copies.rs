@@ -1,4 +1,4 @@
-//! What is on disk before the world hears of it, and in the bucket soon after: copies of what is aggregated, and scores.
+//! What is on disk before the world hears of it, and in the bucket soon after: copies of what is aggregated or judged, and scores.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use std::{
@@ -73,6 +73,11 @@ impl Copies {
                 backoff.pause(&error).await;
             }
         }));
+    }
+
+    /// Whether nothing is on its way.
+    pub fn are_out(&self) -> bool {
+        self.task.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Waits until all are published.

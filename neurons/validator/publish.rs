@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
 use templar::{
     gradient::PseudoGradient,
-    node::{NodeError, gather::Gathered},
+    node::{NodeError, gather::Gathered, window::Measured},
     report::LossPoint,
     round::{Accepted, Null, RoundRecord, SignedRound},
     succession::{self, Rules},
@@ -97,6 +97,40 @@ pub async fn round(
     let payloads = picked.iter().map(|(.., delivered)| delivered.gradient());
     let payloads = payloads.collect::<Result<_, _>>()?;
     Ok(Some(Decided { signed, payloads, said_s }))
+}
+
+/// Publishes copies of what was judged and is not in the round, where the manifest asks for it: with them an audit goes through although a peer
+/// has deleted its object. Nothing waits for them; where those of the window before are still on their way, there are none.
+pub fn judged(
+    ctx: &NodeContext,
+    copies: &mut Copies,
+    window: Window,
+    gathered: &Gathered,
+    chosen: &BTreeSet<AccountId>,
+    measured: &Measured,
+) {
+    let kept = ctx.identity.manifest.parsed.gauntlet.audit.map_or(0, |audit| audit.copies);
+    if kept == 0 {
+        return;
+    }
+    if !copies.are_out() {
+        tracing::warn!(
+            window,
+            "no copies of what was judged: those of the window before are still on their way"
+        );
+        return;
+    }
+    let keys = ctx.identity.keys();
+    let judged = gathered
+        .accepted()
+        .filter(|(hotkey, ..)| measured.evidence.contains_key(*hotkey) && !chosen.contains(*hotkey));
+    for (hotkey, _, delivered) in judged {
+        let kept = delivered.object().and_then(|object| copies.add(&keys.judged(window, hotkey), &object));
+        if let Err(error) = kept {
+            tracing::warn!(window, %hotkey, %error, "no copy of a judged object");
+        }
+    }
+    copies.publish(&ctx.identity.bucket);
 }
 
 /// Shows where the validator is. A failure costs nothing but the news.

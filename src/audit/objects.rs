@@ -2,13 +2,15 @@
 
 use super::{AuditError, Auditor, is_gone};
 use crate::{
+    bucket::BucketError,
     gauntlet::{ScoreRecord, stage1::Stage1},
-    gradient::PseudoGradient,
+    gradient::{self, Expected, PseudoGradient},
     node::{
         NodeError, View, fetch_round_object,
         gather::{Delivered, Gathered, Peer, one},
     },
     round::RoundRecord,
+    wallet::verify,
     window::{PutWindow, Window},
 };
 use bytes::Bytes;
@@ -50,7 +52,7 @@ impl Auditor {
                 Now::Moved(how) => {
                     let stage1 = record.stage1.clone();
                     let delivered = if stage1.is_accepted() {
-                        match self.leaders_copy(view, round, record).await? {
+                        match self.copy(view, round, record).await? {
                             Some(payload) => Some(Delivered::here(payload, Bytes::new())),
                             None => return Ok(Err(format!("the object of UID {uid} {how}"))),
                         }
@@ -58,7 +60,7 @@ impl Auditor {
                         None
                     };
                     let source = if delivered.is_some() {
-                        "its content was taken from the leader's copy, its timing from the log"
+                        "its content was taken from a validator's copy, its timing from the log"
                     } else {
                         "the verdict on it was taken from the log"
                     };
@@ -71,22 +73,48 @@ impl Auditor {
         Ok(Ok(found))
     }
 
-    /// What was aggregated is kept by the leader, under its peer's signature.
-    async fn leaders_copy(
+    /// What was aggregated is kept by the leader, and what was judged by the validator that judged it, under its peer's signature.
+    async fn copy(
         &self,
         view: &View<'_>,
         round: &RoundRecord,
         record: &ScoreRecord,
     ) -> Result<Option<PseudoGradient>, NodeError> {
-        let Some(accepted) = round.accepted.iter().find(|a| a.hotkey == record.hotkey) else {
+        let View { identity, directory, replica, .. } = view;
+        let found = match round.accepted.iter().find(|a| a.hotkey == record.hotkey) {
+            Some(accepted) => {
+                fetch_round_object(identity, directory, replica, round.window, accepted).await.map(Some)
+            }
+            None => self.judged_copy(view, round.window, record).await,
+        };
+        match found {
+            Err(error) if is_gone(&error) => Ok(None),
+            found => found,
+        }
+    }
+
+    /// The audited validator's copy of an object that was not aggregated. The digest in its log decides, which is of what the peer has signed.
+    async fn judged_copy(
+        &self,
+        view: &View<'_>,
+        window: Window,
+        record: &ScoreRecord,
+    ) -> Result<Option<PseudoGradient>, NodeError> {
+        let View { identity, directory, replica, .. } = view;
+        let (Some(digest), Some(store)) = (&record.digest, directory.store(&self.audited.hotkey)) else {
             return Ok(None);
         };
-        let View { identity, directory, replica, .. } = view;
-        match fetch_round_object(identity, directory, replica, round.window, accepted).await {
-            Ok(payload) => Ok(Some(payload)),
-            Err(error) if is_gone(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let (uid, hotkey) = (record.uid, record.hotkey.clone());
+        let layout = replica.layout();
+        let key = identity.keys().judged(window, &hotkey);
+        let object = match store.get(&key, layout.max_object_bytes() as u64).await {
+            Err(BucketError::NotFound { .. }) => return Ok(None),
+            object => object?,
+        };
+        let run = identity.manifest.hash();
+        let expected = Expected { run, netuid: identity.netuid, window, uid, hotkey };
+        let payload = gradient::decode(&object.bytes, layout, &expected, verify);
+        Ok(payload.ok().filter(|payload| hex::encode(payload.digest) == *digest))
     }
 }
 

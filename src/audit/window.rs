@@ -101,6 +101,7 @@ impl Auditor {
             let seed = block_hash(chain.as_ref(), blocks.evaluation).await?;
             let chosen: BTreeSet<Hotkey> = round.accepted.into_iter().map(|a| a.hotkey).collect();
             let accepted = gathered.hotkeys();
+            notes.extend(self.not_judged(records));
             let wanted = records.iter().filter(|record| was_judged(record, &accepted));
             let order: Vec<Hotkey> = wanted.map(|record| record.hotkey.clone()).collect();
             let measured =
@@ -137,6 +138,17 @@ impl Auditor {
         Ok(state.filter(|state| {
             state.run == self.identity.run() && state.netuid == self.identity.netuid && state.window == window
         }))
+    }
+
+    /// Peers whose objects counted and that the validator has not judged, which costs them nothing and brings them nothing: time may have been up,
+    /// but nobody else can know. A validator that never judges some of its peers shows it here.
+    fn not_judged(&self, records: &[ScoreRecord]) -> Option<String> {
+        // With bins most are left out by rule.
+        let by_rule = self.identity.manifest.parsed.gauntlet.bins.is_some();
+        let left_out = |record: &&ScoreRecord| record.stage1.is_accepted() && record.judged.is_none();
+        let uids: Vec<String> =
+            records.iter().filter(left_out).map(|record| record.uid.to_string()).collect();
+        (!by_rule && !uids.is_empty()).then(|| format!("accepted and not judged: UID {}", uids.join(", ")))
     }
 
     /// Compares the log with the records that came out, line by line and then field by field. What was found

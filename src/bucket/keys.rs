@@ -51,6 +51,13 @@ pub enum Key {
         /// Whose it is.
         hotkey: AccountId32,
     },
+    /// A validator's copy of a pseudo-gradient that it judged and that was not aggregated.
+    Judged {
+        /// The window.
+        window: Window,
+        /// Whose it is.
+        hotkey: AccountId32,
+    },
     /// What a neuron shows of its model after a window.
     Sync {
         /// The window.
@@ -110,6 +117,9 @@ impl RunKeys {
             Key::RoundObject { window, hotkey } => {
                 format!("{run}/round/{window:010}/{}.safetensors", ss58(hotkey))
             }
+            Key::Judged { window, hotkey } => {
+                format!("{run}/judged/{window:010}/{}.safetensors", ss58(hotkey))
+            }
             Key::Sync { window } => format!("{run}/sync/{window:010}.json"),
             Key::Scores { window } => format!("{run}/scores/{window:010}.jsonl"),
             Key::State { window } => format!("{run}/state/{window:010}.json"),
@@ -153,6 +163,11 @@ impl RunKeys {
         self.key(&Key::RoundObject { window, hotkey: hotkey.clone() })
     }
 
+    /// `{run}/judged/{window}/{hotkey}.safetensors`
+    pub fn judged(&self, window: Window, hotkey: &AccountId32) -> String {
+        self.key(&Key::Judged { window, hotkey: hotkey.clone() })
+    }
+
     /// `{run}/sync/{window}.json`
     pub fn sync(&self, window: Window) -> String {
         self.key(&Key::Sync { window })
@@ -178,8 +193,8 @@ impl RunKeys {
         self.key(&Key::Checkpoint { window, file: file.to_owned() })
     }
 
-    /// The prefix of a family of keys, to list it: `gradient`, `round`, `sync`, `scores`, `state`, `losses` or
-    /// `checkpoint`.
+    /// The prefix of a family of keys, to list it: `gradient`, `round`, `judged`, `sync`, `scores`, `state`, `losses`
+    /// or `checkpoint`.
     pub fn prefix(&self, family: &str) -> String {
         format!("{}/{family}/", self.run)
     }
@@ -192,6 +207,11 @@ impl RunKeys {
             Some(previous) => format!("{}/{family}/{previous:010}~", self.run),
             None => self.prefix(family),
         }
+    }
+
+    /// A key that was read, unless it was written otherwise: another network's address of the same account is another text.
+    fn exactly(&self, text: &str, key: Key) -> Option<Key> {
+        (self.key(&key) == text).then_some(key)
     }
 
     /// Reads a key back; `None` if it is not exactly one that [`Self::key`] writes for this run.
@@ -213,13 +233,15 @@ impl RunKeys {
             "scores" => Some(Key::Scores { window: number(name.strip_suffix(".jsonl")?)? }),
             "round" => match name.split_once('/') {
                 None => Some(Key::Round { window: number(name.strip_suffix(".json")?)? }),
-                Some((window, object)) => {
-                    let hotkey = AccountId32::from_ss58check(object.strip_suffix(".safetensors")?).ok()?;
-                    let parsed = Key::RoundObject { window: number(window)?, hotkey };
-                    // Another network's address of the same account is another text.
-                    (self.key(&parsed) == key).then_some(parsed)
+                Some(_) => {
+                    let (window, hotkey) = copy(name)?;
+                    self.exactly(key, Key::RoundObject { window, hotkey })
                 }
             },
+            "judged" => {
+                let (window, hotkey) = copy(name)?;
+                self.exactly(key, Key::Judged { window, hotkey })
+            }
             "checkpoint" => {
                 let (window, file) = name.split_once('/')?;
                 let plain = !file.is_empty() && !file.contains('/');
@@ -230,6 +252,13 @@ impl RunKeys {
     }
 }
 
+/// The window and the peer of a copy.
+fn copy(name: &str) -> Option<(Window, AccountId32)> {
+    let (window, object) = name.split_once('/')?;
+    let hotkey = AccountId32::from_ss58check(object.strip_suffix(".safetensors")?).ok()?;
+    Some((number(window)?, hotkey))
+}
+
 impl Key {
     /// The window it belongs to, if it belongs to one.
     pub fn window(&self) -> Option<Window> {
@@ -238,6 +267,7 @@ impl Key {
             Self::Gradient { window }
             | Self::Round { window }
             | Self::RoundObject { window, .. }
+            | Self::Judged { window, .. }
             | Self::Sync { window }
             | Self::Scores { window }
             | Self::State { window }
@@ -271,7 +301,11 @@ mod tests {
             (Key::Manifest, format!("{RUN}/manifest.toml")),
             (Key::Gradient { window: 7 }, format!("{RUN}/gradient/0000000007.safetensors")),
             (Key::Round { window: 62834 }, format!("{RUN}/round/0000062834.json")),
-            (Key::RoundObject { window: 7, hotkey }, format!("{RUN}/round/0000000007/{ALICE}.safetensors")),
+            (
+                Key::RoundObject { window: 7, hotkey: hotkey.clone() },
+                format!("{RUN}/round/0000000007/{ALICE}.safetensors"),
+            ),
+            (Key::Judged { window: 7, hotkey }, format!("{RUN}/judged/0000000007/{ALICE}.safetensors")),
             (Key::Sync { window: 0 }, format!("{RUN}/sync/0000000000.json")),
             (Key::Scores { window: 1 }, format!("{RUN}/scores/0000000001.jsonl")),
             (Key::State { window: 1 }, format!("{RUN}/state/0000000001.json")),
@@ -300,6 +334,7 @@ mod tests {
             format!("{RUN}/gradient/99999999999999999999999.safetensors"),
             format!("{RUN}/gradient/0000000007.safetensors.1"),
             format!("{RUN}/round/0000000007/nobody.safetensors"),
+            format!("{RUN}/judged/0000000007.safetensors"),
             format!("{RUN}/checkpoint/0000000007/"),
             format!("{RUN}/checkpoint/0000000007/a/b"),
             format!("{RUN}/other/0000000007.json"),

@@ -29,11 +29,7 @@ pub const FARTHEST: f64 = 1e3;
 /// strength: an object that does not contain the work is worth nothing. A peer that does a sixth of the usual work shows as much.
 const SHOWN: f64 = 0.4;
 /// The strength that is believed of peers whose objects show nothing, for evidence is never without noise.
-const NOTHING_SHOWN: f64 = 0.1;
-
-/// Weight of a new window in the average of the last few: who has earned a name and rests on it is paid by what it did lately, and who
-/// works again after a rest by what it did in all. Of both averages the lower counts.
-pub const RECENT: f64 = 0.2;
+pub(super) const NOTHING_SHOWN: f64 = 0.1;
 
 /// How much the gradients of a window's micro-batches differ, tensor by tensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,11 +121,11 @@ impl Usefulness {
     /// The part of the pay for its work that the peer keeps, from 0 to 1: all, unless its updates do surely less than is usual, and then
     /// what they surely do:
     ///
-    /// `1 - (-above - SURE e) / (usual + e)`, with `e` the standard error of `above`.
+    /// `1 - (-above - errors e) / (usual + e)`, with `e` the standard error of `above` and `errors` of the manifest.
     ///
     /// Late in a run what is usual is small beside the luck of a window's random data, so that an estimate alone
     /// would take from honest peers what they have earned.
-    pub fn worth(&self) -> f64 {
+    pub fn worth(&self, errors: f64) -> f64 {
         let windows = self.above.windows();
         if windows < LEAST_WINDOWS {
             return 1.0;
@@ -137,7 +133,7 @@ impl Usefulness {
         let above = self.above.corrected();
         let variance = (self.squared.corrected() - above * above).max(0.0) * windows / (windows - 1.0);
         let error = (variance / windows).sqrt();
-        let missing = (-above - SURE * error).max(0.0);
+        let missing = (-above - errors * error).max(0.0);
         let whole = self.usual.corrected().max(0.0) + error;
         if missing > 0.0 { (1.0 - missing / whole).max(0.0) } else { 1.0 }
     }
@@ -145,9 +141,6 @@ impl Usefulness {
 
 /// Windows before anything is said of usefulness.
 const LEAST_WINDOWS: f64 = 5.0;
-/// Standard errors that a shortfall has to be larger than: one honest peer in ten is so unlucky at a time, and loses what it is more
-/// unlucky by.
-const SURE: f64 = 1.28;
 
 /// What the updates of a window do for the loss on random data.
 #[derive(Debug, Clone, PartialEq)]
@@ -342,7 +335,7 @@ mod tests {
         let after = |mean: f64, noise: f64, seed: u64| {
             let mut usefulness = Usefulness::default();
             (0..60).for_each(|n| usefulness.add(mean + noise * luck(seed * 1000 + n), 0.2, 4e-3, 0.02));
-            usefulness.worth()
+            usefulness.worth(1.28)
         };
         assert_eq!(after(0.2, 0.0, 0), 1.0);
         assert_eq!(after(0.5, 0.0, 0), 1.0, "more than usual is not paid");
@@ -355,10 +348,10 @@ mod tests {
         // Where nobody lowers the loss there is only luck.
         let mut lost = Usefulness::default();
         (0..60).for_each(|n| lost.add(0.1 * luck(n), -0.01, 4e-3, 0.02));
-        assert!(lost.worth() > 0.9, "{}", lost.worth());
+        assert!(lost.worth(1.28) > 0.9, "{}", lost.worth(1.28));
         let mut new = Usefulness::default();
         (0..3).for_each(|_| new.add(-1.0, 0.2, 4e-3, 0.02));
-        assert_eq!(new.worth(), 1.0);
+        assert_eq!(new.worth(1.28), 1.0);
     }
 
     #[test]

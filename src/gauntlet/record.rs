@@ -19,6 +19,9 @@ pub struct ScoreRecord {
     pub stage1: Stage1,
     /// Whether the peer's object was in the round's aggregate.
     pub aggregated: bool,
+    /// Content digest of the object that stage 1 accepted, hex of 32 bytes: what the peer has signed. Left out where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// The objects of the window that this one is too much like, and whether it is the copy.
     #[serde(default)]
     pub overlap: Vec<OverlapRecord>,

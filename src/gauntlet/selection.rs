@@ -9,9 +9,9 @@ pub const SHOWN: f64 = 0.05;
 /// What is known of a peer that may be aggregated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Standing {
-    /// It has a score above [`SHOWN`].
+    /// It has a score above [`SHOWN`], and surely shown some work.
     Scored(f64),
-    /// It was never judged.
+    /// It was never judged, or has shown work too few times to be sure of it.
     Unproven,
     /// It was judged and has shown no work, or its last judged update did harm; its rating's ordinal.
     Worthless(f64),
@@ -31,7 +31,7 @@ pub fn draw(seed: &[u8; 32], purpose: &str, hotkey: &Hotkey) -> [u8; 32] {
 /// The peers that are aggregated, best first: at most `g`.
 ///
 /// 1. peers that have shown work, the highest score first;
-/// 2. free places go to peers that nothing is known about yet, by lot: there is no other way to begin;
+/// 2. free places go to peers of whom too little is known yet, by lot: there is no other way to begin;
 /// 3. only if that leaves nobody at all, the best rated of the rest, so that training never stops for
 ///    lack of evidence.
 ///

@@ -7,7 +7,7 @@ mod score;
 
 use super::{
     GauntletError, Hotkey, Observation, Peer, ScoreRecord,
-    declared::Usefulness,
+    declared::{self, Usefulness},
     overlap,
     penalty::Penalty,
     proof::{Claim, MovingAverage},
@@ -19,7 +19,7 @@ use super::{
     work_share,
 };
 use crate::{
-    manifest::GauntletConfig,
+    manifest::{GauntletConfig, Proof},
     window::{Block, Uid, Window},
 };
 use serde::{Deserialize, Serialize};
@@ -228,12 +228,23 @@ impl Gauntlet {
         };
         // A score is never quite 0 where all evidence is a guess: next to the best it says who has shown any work.
         let best = self.known(candidates).map(|(_, state)| state.score).fold(0.0, f64::max);
+        let belief = self.belief();
+        // One lucky window is no evidence: what counts is the least that is likely.
+        let shown = |state: &PeerState| match self.config.proof {
+            Proof::Sign | Proof::Off => true,
+            Proof::Counterfactual | Proof::Audited => {
+                let strength = self.strength(&belief, &state.proof);
+                strength.mean - strength.deviation > declared::NOTHING_SHOWN
+            }
+        };
         let standing = |state: &PeerState| {
+            let scored = state.score > selection::SHOWN * best;
+            let is_new = state.proof.count < self.config.proof_warmup.max(1);
             if barred(state) {
                 Standing::Worthless(state.rating.ordinal())
-            } else if state.score > selection::SHOWN * best {
+            } else if scored && shown(state) {
                 Standing::Scored(state.score)
-            } else if state.proof.count == 0 {
+            } else if state.proof.count == 0 || scored && is_new {
                 Standing::Unproven
             } else {
                 Standing::Worthless(state.rating.ordinal())

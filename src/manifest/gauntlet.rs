@@ -107,6 +107,32 @@ pub struct AuditRules {
     pub micro_batches: usize,
     /// How far a sketch may be from what is computed, in spreads of the window's gradients.
     pub tolerance: f64,
+    /// Weight of a new window in the average of the last few, which is paid where it is lower than the slow one.
+    #[serde(default = "recent_alpha")]
+    pub recent_alpha: f64,
+    /// Standard errors that what a peer's updates do for the loss has to be below the usual by before it costs pay.
+    #[serde(default = "benefit_errors")]
+    pub benefit_errors: f64,
+    /// Windows for which validators keep copies of all that they judged, so that nobody undoes an audit by deleting its object; 0 for none
+    /// but of what is aggregated. They are as many bytes as all peers upload.
+    #[serde(default)]
+    pub copies: u64,
+}
+
+impl Default for AuditRules {
+    fn default() -> Self {
+        let (recent_alpha, benefit_errors) = (recent_alpha(), benefit_errors());
+        Self { micro_batches: 2, tolerance: 0.1, recent_alpha, benefit_errors, copies: 0 }
+    }
+}
+
+fn recent_alpha() -> f64 {
+    0.2
+}
+
+/// One honest peer in ten is so unlucky at a time, and loses what it is more unlucky by.
+fn benefit_errors() -> f64 {
+    1.28
 }
 
 fn unanswered_windows() -> u64 {
@@ -195,7 +221,11 @@ impl GauntletConfig {
     pub(crate) fn audits_hold(&self) -> bool {
         match (self.proof, self.audit) {
             (Proof::Audited, Some(audit)) => {
-                audit.micro_batches >= 2 && audit.tolerance > 0.0 && audit.tolerance <= 0.4
+                audit.micro_batches >= 2
+                    && audit.tolerance > 0.0
+                    && audit.tolerance <= 0.4
+                    && (0.0..=1.0).contains(&audit.recent_alpha)
+                    && (0.0..=1e12).contains(&audit.benefit_errors)
             }
             (Proof::Audited, None) | (_, Some(_)) => false,
             _ => true,

@@ -165,6 +165,12 @@ impl<'a> OpenWindow<'a> {
         measured: Measured,
     ) -> Result<Vec<ScoreRecord>, GauntletError> {
         let observations = self.gathered.observations(chosen, measured.evidence);
-        gauntlet.update_with(self.window, self.step, &observations, &measured.overlapping, &self.claims)
+        let (overlapping, claims) = (&measured.overlapping, &self.claims);
+        let mut records = gauntlet.update_with(self.window, self.step, &observations, overlapping, claims)?;
+        for record in &mut records {
+            let delivered = self.gathered.peers.get(&record.hotkey).and_then(|peer| peer.delivered.as_ref());
+            record.digest = delivered.map(|delivered| hex::encode(delivered.digest));
+        }
+        Ok(records)
     }
 }

@@ -46,7 +46,7 @@ impl Economy {
         for (validator, judged) in self.validators.iter_mut().zip(judged) {
             validator.set_at = 2 * window + 3;
             validator.weights = match validator.spec.conduct {
-                Conduct::Honest => judged.clone(),
+                Conduct::Honest | Conduct::Misleads => judged.clone(),
                 Conduct::CopiesWeights => {
                     let slots = self.consensus.iter().take(self.miners).enumerate();
                     slots.filter(|(_, w)| **w > 0).map(|(uid, w)| (uid as u16, *w)).collect()

@@ -45,6 +45,7 @@ struct Sums {
     harmful: f64,
     failed: f64,
     records: f64,
+    aggregated: f64,
     strength: f64,
     rating: f64,
 }
@@ -86,6 +87,7 @@ impl History {
                 |verdict: &Stage1| matches!(verdict, Stage1::OutOfSync { .. } | Stage1::Malformed { .. });
             sums.failed += f64::from(u8::from(accused(&record.stage1)));
             sums.records += 1.0;
+            sums.aggregated += f64::from(u8::from(record.aggregated));
             sums.strength += record.proof.strength;
             sums.rating += record.rating_factor;
         }
@@ -140,6 +142,8 @@ pub struct KindOutcome {
     pub harmful: f64,
     /// Share of its windows in which its object was malformed or out of sync.
     pub failed: f64,
+    /// Share of its windows in which its object was aggregated.
+    pub aggregated: f64,
 }
 
 /// What came of a run.
@@ -197,6 +201,7 @@ impl Outcome {
                 refused: measured.refused / measured.judged.max(1.0),
                 harmful: measured.harmful / measured.judged.max(1.0),
                 failed: measured.failed / measured.records.max(1.0),
+                aggregated: measured.aggregated / measured.records.max(1.0),
                 kind,
             }
         };

@@ -4,10 +4,11 @@ use super::{
     bigram::Bigram,
     economy::Economy,
     judge::{self, Judge, Measured, Seen},
+    kinds::Class,
     outcome::{Account, History},
     peer::{Snapshot, World},
     population::Population,
-    scenario::{Defence, Scenario, ScenarioError},
+    scenario::{Conduct, Defence, Scenario, ScenarioError},
     text::Text,
     threads,
 };
@@ -123,6 +124,10 @@ impl<'a> Run<'a> {
         let leader = self.leader();
         let hotkeys: Vec<Hotkey> = accepted.iter().map(|seen| seen.hotkey.clone()).collect();
         let set = self.judges[leader].0.aggregate_set_without(&hotkeys, &overlapping, rules.top_g, &lots);
+        let set = match self.scenario.validators[leader].conduct {
+            Conduct::Misleads => self.misled(&hotkeys, &set, rules.top_g),
+            _ => set,
+        };
         let chosen: BTreeMap<&Hotkey, &[_]> = accepted
             .iter()
             .filter(|seen| set.contains(&seen.hotkey))
@@ -188,6 +193,19 @@ impl<'a> Run<'a> {
         let loss = self.models.last().map_or(f64::NAN, |m| m.table.loss_of(self.text.held_out()));
         self.history.losses.push(loss);
         loss
+    }
+
+    /// Whom a dishonest leader aggregates.
+    fn misled(&self, hotkeys: &[Hotkey], set: &[Hotkey], most: usize) -> Vec<Hotkey> {
+        let worthless = |hotkey: &Hotkey| {
+            let mut members = self.population.members.iter();
+            members.any(|m| m.peer_state.hotkey == *hotkey && m.kind.class() == Class::Worthless)
+        };
+        let mut others: Vec<Hotkey> =
+            hotkeys.iter().filter(|hotkey| !set.contains(hotkey)).cloned().collect();
+        others.sort_by_key(|hotkey| !worthless(hotkey));
+        others.truncate(most);
+        others
     }
 
     /// The validator with the highest stake.

@@ -76,6 +76,10 @@ pub enum Defence {
     Proof,
     /// The audits of declared work: what is left is the proof by losses alone.
     Audits,
+    /// What updates do for the loss: what is left is the work alone.
+    Usefulness,
+    /// The average of the last few windows: what is left is the slow one alone.
+    Recent,
     /// The comparison of models.
     Sync,
     /// Every peer's pseudo-gradient counts with the same length.
@@ -88,10 +92,12 @@ pub enum Defence {
 
 impl Defence {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Overlap,
         Self::Proof,
         Self::Audits,
+        Self::Usefulness,
+        Self::Recent,
         Self::Sync,
         Self::NormClip,
         Self::PutWindow,
@@ -132,6 +138,8 @@ pub enum Conduct {
     CopiesWeights,
     /// Judges, and gives its friends as much as the best peer.
     Favours,
+    /// Judges, and where it leads it aggregates none of those who should be, and first of all those who are worth nothing.
+    Misleads,
 }
 
 /// One validator.
@@ -284,7 +292,10 @@ impl Scenario {
 impl GauntletConfig {
     /// Takes a defence away that is one of Gauntlet's constants.
     fn remove(&mut self, defence: Defence) {
+        let audit = self.audit.as_mut();
         match defence {
+            Defence::Usefulness => audit.into_iter().for_each(|audit| audit.benefit_errors = 1e12),
+            Defence::Recent => audit.into_iter().for_each(|audit| audit.recent_alpha = 0.0),
             Defence::Overlap => self.overlap_max = 2.0,
             Defence::Proof => (self.proof, self.audit) = (Proof::Off, None),
             Defence::Audits => *self = self.clone().without_audits(),

@@ -67,6 +67,8 @@ impl Gauntlet {
             aggregated: case.aggregated,
             judged: case.judged,
             audits: case.audits,
+            // Gauntlet does not see objects.
+            digest: None,
             overlap: case.overlap,
             proof: ProofRecord {
                 average,
@@ -77,7 +79,7 @@ impl Gauntlet {
                 deviation: strength.deviation,
                 work: audited.then(|| state.work.corrected()),
                 recent_work: audited.then(|| state.recent_work.corrected()),
-                worth: audited.then(|| state.usefulness.worth()),
+                worth: audited.then(|| self.worth(state)),
                 factor: self.proof_factor(belief, state),
             },
             rating_before: case.before.rating.into(),

@@ -47,6 +47,8 @@ impl Gauntlet {
         let alpha = self.config.proof_alpha;
         let counts_as_idle = self.config.proof != Proof::Sign;
         let audited = self.config.proof == Proof::Audited;
+        // Who has earned a name and rests on it is paid by what it did lately, and who works again after a rest by what it did in all.
+        let recent_alpha = self.config.audit.map_or(alpha, |audit| audit.recent_alpha.max(alpha));
         let Some(state) = self.peers.get_mut(hotkey) else { return };
         let copied = case.is_copied();
         if let Some(judged) = &mut case.judged {
@@ -55,7 +57,7 @@ impl Gauntlet {
             }
             state.proof.add_with(judged.observation, judged.variance, alpha);
             if let Some(work) = judged.work {
-                state.add_work(work, alpha);
+                state.add_work(work, alpha, recent_alpha);
             }
             if let Some((benefit, usual)) = judged.benefit.zip(judged.usual_benefit) {
                 state.usefulness.add(benefit, usual, outer_step, alpha);
@@ -70,7 +72,7 @@ impl Gauntlet {
                 if counts_as_idle {
                     state.proof.add(0.0, alpha);
                     if audited {
-                        state.add_work(0.0, alpha);
+                        state.add_work(0.0, alpha, recent_alpha);
                     }
                     penalty.proof_factor = 1.0;
                 }
@@ -137,11 +139,16 @@ impl Gauntlet {
             Proof::Audited => {
                 let shown = self.strength(belief, &state.proof).mean;
                 let work = state.work.corrected().min(state.recent_work.corrected());
-                let factor = declared::factor(work * state.usefulness.worth(), shown, self.config.power);
+                let factor = declared::factor(work * self.worth(state), shown, self.config.power);
                 proof::strength_factor(&state.work, factor, warmup)
             }
             Proof::Off => 1.0,
         }
+    }
+
+    /// The part of the pay for its work that what a peer's updates did for the loss leaves.
+    pub(super) fn worth(&self, state: &PeerState) -> f64 {
+        self.config.audit.map_or(1.0, |audit| state.usefulness.worth(audit.benefit_errors))
     }
 
     pub(super) fn rating_factor(&self, state: &PeerState) -> f64 {
@@ -151,9 +158,9 @@ impl Gauntlet {
 
 impl PeerState {
     /// Adds a window's audited work to both averages.
-    fn add_work(&mut self, work: f64, alpha: f64) {
+    fn add_work(&mut self, work: f64, alpha: f64, recent_alpha: f64) {
         self.work.add(work, alpha);
-        self.recent_work.add(work, alpha.max(declared::RECENT));
+        self.recent_work.add(work, recent_alpha);
     }
 }
 
