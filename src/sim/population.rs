@@ -2,7 +2,7 @@
 
 use super::{
     judge::{NETUID, samples, sign},
-    kinds::Kind,
+    kinds::{Class, Kind},
     peer::{Behaviour, Content, PeerState, Seen, Sent, Visible, World},
     scenario::{PeerSpec, Scenario},
     threads,
@@ -131,6 +131,12 @@ impl Population {
                 member.registered = Some(window);
             }
         }
+    }
+
+    /// What a hotkey's work is worth.
+    pub fn class(&self, hotkey: &Hotkey) -> Option<Class> {
+        let mut members = self.members.iter();
+        members.find(|member| member.peer_state.hotkey == *hotkey).map(|member| member.kind.class())
     }
 
     /// Who is registered, as Gauntlet is told.

@@ -197,10 +197,7 @@ impl<'a> Run<'a> {
 
     /// Whom a dishonest leader aggregates.
     fn misled(&self, hotkeys: &[Hotkey], set: &[Hotkey], most: usize) -> Vec<Hotkey> {
-        let worthless = |hotkey: &Hotkey| {
-            let mut members = self.population.members.iter();
-            members.any(|m| m.peer_state.hotkey == *hotkey && m.kind.class() == Class::Worthless)
-        };
+        let worthless = |hotkey: &Hotkey| self.population.class(hotkey) == Some(Class::Worthless);
         let mut others: Vec<Hotkey> =
             hotkeys.iter().filter(|hotkey| !set.contains(hotkey)).cloned().collect();
         others.sort_by_key(|hotkey| !worthless(hotkey));
