@@ -86,6 +86,7 @@ fn everyone_is_paid_for_what_they_do() {
         .collect();
     assert!(pay.is_sorted(), "{pay:?}");
     paid_as_worked(&outcome);
+    none_of_the_worthless_is_aggregated(&outcome);
 }
 
 #[test]
@@ -99,6 +100,7 @@ fn noise_does_little_harm_where_there_are_places_for_all() {
         let ratio = with.loss / clean.loss;
         println!("seed {seed}: loss {ratio:.4} of that without attackers");
         assert!(ratio < 1.007, "seed {seed}: {ratio}");
+        none_of_the_worthless_is_aggregated(&with);
     }
 }
 
@@ -166,6 +168,34 @@ fn scenarios_have_the_constants_of_the_presets() {
         assert_eq!(scenario.compress, local.compress, "{}", scenario.name);
         assert!(scenario.gauntlet.is_empty() && scenario.without.is_empty());
     }
+}
+
+/// A place in the aggregate is for who has surely shown work.
+fn none_of_the_worthless_is_aggregated(outcome: &Outcome) {
+    for kind in outcome.kinds.iter().filter(|kind| kind.class == Class::Worthless) {
+        assert!(kind.aggregated <= 0.01, "{}: in {:.3} of its windows", kind.kind, kind.aggregated);
+    }
+}
+
+/// A leader decides whom everybody aggregates, and so what the model learns, until an audit finds it out; pay it does not decide.
+#[test]
+fn a_leader_that_misleads_changes_nobodys_pay() {
+    let mut scenario = Scenario::parse(SIXTEEN).unwrap();
+    if !full() {
+        scenario.windows = 150;
+    }
+    let text = text(&scenario);
+    let (_, honest) = simulate(&scenario, &text);
+    scenario.validators[0].conduct = Conduct::Misleads;
+    let (_, misled) = simulate(&scenario, &text);
+    print(&misled);
+    println!("the loss ends {:.3} times as high", misled.loss / honest.loss);
+    paid_as_worked(&misled);
+    none_of_the_worthless_is_aggregated(&honest);
+    let taken = |kind: &KindOutcome| kind.aggregated > 0.9;
+    assert!(misled.kinds.iter().filter(|kind| kind.class == Class::Worthless).all(taken), "{misled:?}");
+    assert!(misled.loss > 1.05 * honest.loss);
+    assert_eq!(misled.shortfalls(None), [""; 0]);
 }
 
 /// Honest peers are paid within a tenth of their work, beside one that does all of it.
@@ -238,6 +268,8 @@ fn each_defence_is_good_for_something() {
     for (without, victim) in [
         (Defence::Proof, "other data"),
         (Defence::Audits, "no momentum"),
+        (Defence::Usefulness, "memoriser"),
+        (Defence::Recent, "rests after"),
         (Defence::Sync, "old model, 10 rounds"),
         (Defence::PutWindow, "late"),
         (Defence::NormClip, "loss"),
