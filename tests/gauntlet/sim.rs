@@ -274,6 +274,8 @@ fn each_defence_is_good_for_something() {
         (Defence::PutWindow, "late"),
         (Defence::NormClip, "loss"),
     ] {
+        // What an update is worth shows late, when what everybody can learn is learned.
+        let windows = if without == Defence::Usefulness { 150 } else { windows };
         let (lost, pay) = lost(&[without], windows, without == Defence::NormClip, &text);
         println!("without {without:?}: {lost:#?}");
         if without == Defence::Proof {
