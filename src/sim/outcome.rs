@@ -229,8 +229,10 @@ impl Outcome {
                     "`{name}` does nothing of use and earns {pay:.3} of the median honest peer"
                 ));
             }
-            let diluted = work * kind.benefit_per_uid_vs_honest_median / best;
-            if kind.class == Class::Diluted && !below(pay, diluted.max(0.0) + DILUTED_SLACK * work) {
+            let share = (kind.benefit_per_uid_vs_honest_median / best).max(0.0);
+            let most = work * (share + DILUTED_SLACK * (1.0 + share));
+            if kind.class == Class::Diluted && !below(pay, most) {
+                let diluted = work * share;
                 found.push(format!(
                     "`{name}` does {work:.3} of the work, sends what is worth {diluted:.3}, and earns {pay:.3} of the median honest peer"
                 ));
@@ -265,9 +267,9 @@ fn below(value: f64, bound: f64) -> bool {
 pub const WORTHLESS_PAY: f64 = 0.1;
 /// A peer that does a part of the work is to earn no more than its share of it, and this.
 pub const PARTIAL_SLACK: f64 = 0.1;
-/// A peer that does its work and sends something of less use is to earn no more than what that is worth, and this share of its work. It is
-/// more than for work, because what is of use is not computed again but measured on a window's random data, with its luck.
-pub const DILUTED_SLACK: f64 = 0.4;
+/// A peer that does its work and sends something of less use is to earn no more than what that is worth, this share of that more, and this share
+/// of its work. It is more than for work, because what is of use is not computed again but measured on a window's random data, with its luck.
+pub const DILUTED_SLACK: f64 = 0.3;
 /// The least rank correlation of pay and work among honest peers. That of pay and contribution is lower, because equal work does not
 /// contribute the same: what it does for the loss has luck in it.
 pub const RANK_CORRELATION: f64 = 0.9;
