@@ -27,6 +27,7 @@ pub mod eval;
 pub mod gauntlet;
 pub mod gradient;
 pub mod hub;
+pub mod lab;
 pub mod manifest;
 pub mod model;
 pub mod node;
