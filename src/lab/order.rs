@@ -1,8 +1,14 @@
 //! Which tokens come when: the same for everybody who is compared.
 
 use super::{LabError, Task};
-use crate::data::{Permutation, Sequences};
+use crate::{
+    data::{Permutation, Sequences},
+    model::Llama,
+};
 use tch::{Device, Tensor};
+
+/// Sequences of one forward pass.
+const TOGETHER: usize = 64;
 
 /// The order of a text's sequences. In each step every peer has a share of its own; a centralised run has all of them at once. No
 /// sequence comes twice, and none is of the held-out text.
@@ -56,6 +62,16 @@ impl Text {
         }
         let order = Order::new(seed, task.peers, task.share, found);
         Ok(Self { sequences, order, device })
+    }
+
+    /// Mean loss of a model on the held-out text, nats a token.
+    ///
+    /// # Errors
+    /// What reading says.
+    pub fn held_out(&self, model: &Llama) -> Result<f64, LabError> {
+        let held_out: Vec<u64> = self.sequences.held_out().collect();
+        let losses = model.sequence_losses(&self.tokens(&held_out)?, TOGETHER);
+        Ok(losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / losses.len().max(1) as f64)
     }
 
     /// Sequences as a batch `[sequences, length + 1]`.

@@ -66,7 +66,7 @@ pub fn run(
     told: impl FnMut(&Point),
 ) -> Result<Curve, LabError> {
     let model = Llama::new(&task.model, seed, text.device());
-    let measured = Measured::new(task, text, told)?;
+    let measured = Measured { task, text, points: Vec::new(), told };
     match &setup.method {
         Method::Central(config) => central(task, config, text, model, measured),
         Method::Gradients { compress, outer } => {
@@ -81,28 +81,23 @@ pub fn run(
 /// The points so far.
 struct Measured<'a, F> {
     task: &'a Task,
-    held_out: Tensor,
+    text: &'a Text,
     points: Vec<Point>,
     told: F,
 }
 
-impl<'a, F: FnMut(&Point)> Measured<'a, F> {
-    fn new(task: &'a Task, text: &Text, told: F) -> Result<Self, LabError> {
-        let held_out: Vec<u64> = text.sequences.held_out().take(task.held_out).collect();
-        Ok(Self { task, held_out: text.tokens(&held_out)?, points: Vec::new(), told })
-    }
-
+impl<F: FnMut(&Point)> Measured<'_, F> {
     /// Measures after `step` steps, if they have come to where it is due since the last time.
-    fn look(&mut self, model: &Llama, step: u64, bytes: u64) {
+    fn look(&mut self, model: &Llama, step: u64, bytes: u64) -> Result<(), LabError> {
         let due = self.points.last().is_none_or(|last| step >= last.step + self.task.every);
         if !due && step < self.task.steps {
-            return;
+            return Ok(());
         }
-        let losses = model.sequence_losses(&self.held_out, TOGETHER);
-        let loss = losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / losses.len().max(1) as f64;
+        let loss = self.text.held_out(model)?;
         let point = Point { step, tokens: step * self.task.tokens_a_step(), bytes, loss };
         (self.told)(&point);
         self.points.push(point);
+        Ok(())
     }
 }
 
@@ -119,7 +114,7 @@ fn central(
         let tokens = text.tokens(&text.order.batch(step))?;
         let inner = optimizer.run(&mut model, &[tokens], TOGETHER, step)?;
         aggregate::apply(model.parameters(), &inner.deltas, 1.0);
-        measured.look(&model, step + 1, (step + 1) * FLOAT * parameters);
+        measured.look(&model, step + 1, (step + 1) * FLOAT * parameters)?;
     }
     Ok(Curve { points: measured.points, parameters, attackers_aggregated: None })
 }
@@ -149,7 +144,7 @@ fn gradients(
             aggregated += attackers.iter().filter(|at| round.aggregated[**at]).count();
             windows += attackers.len();
         }
-        measured.look(network.model(), step + 1, sent / task.peers as u64);
+        measured.look(network.model(), step + 1, sent / task.peers as u64)?;
     }
     let share = (windows > 0).then(|| aggregated as f64 / windows as f64);
     Ok(Curve { points: measured.points, parameters, attackers_aggregated: share })
@@ -190,7 +185,7 @@ fn loops(
         let objects: Vec<&[SparseTensor]> = objects.iter().map(Vec::as_slice).collect();
         aggregate::step(MEAN, &objects, &layout, model.parameters(), outer.step(round))?;
         (step, round) = (step + steps, round + 1);
-        measured.look(&model, step, sent / task.peers as u64);
+        measured.look(&model, step, sent / task.peers as u64)?;
     }
     let parameters = layout.parameters() as u64;
     Ok(Curve { points: measured.points, parameters, attackers_aggregated: None })

@@ -14,6 +14,7 @@ mod gradient;
 mod hash_reference;
 mod hugging_face;
 mod inner_reference;
+mod lab;
 mod learning;
 mod mirrors;
 mod numpy_pages;

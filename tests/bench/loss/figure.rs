@@ -7,7 +7,7 @@ use std::{
 };
 use templar::{
     lab::{Contender, Curve, Method, Point, Setup, Task},
-    report::{Chart, Series},
+    report::plot::{Chart, Series},
 };
 
 /// Seconds that all peers need for a step's tokens, in the model of a network.
