@@ -17,13 +17,15 @@ pub enum Contender {
     Demo,
     /// DeMo with more coefficients of one bit each: 256 of 4096.
     Dense,
+    /// AdamW on the exact mean of what the peers send of their gradients: 256 of 4096 coefficients in 2 bits, the rest sent later.
+    Exact,
     /// SparseLoCo: some AdamW steps each, 64 of 4096 in 2 bits, the mean.
     SparseLoco,
 }
 
 impl Contender {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::AdamW, Self::Demo, Self::Dense, Self::SparseLoco];
+    pub const ALL: [Self; 5] = [Self::AdamW, Self::Demo, Self::Dense, Self::Exact, Self::SparseLoco];
 
     /// Its name in files and on the command line.
     pub fn name(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Contender {
             Self::AdamW => "adamw",
             Self::Demo => "demo",
             Self::Dense => "dense",
+            Self::Exact => "exact",
             Self::SparseLoco => "sparseloco",
         }
     }
@@ -61,6 +64,18 @@ impl Contender {
                         values: Values::One,
                     },
                     outer: sign_steps(task, rate),
+                })
+                .collect(),
+            Self::Exact => pairs([1e-3, 2e-3, 4e-3], [0.9, 0.999])
+                .map(|(rate, momentum)| Method::Means {
+                    compress: Compress {
+                        momentum,
+                        chunk: 64,
+                        top_k: 256,
+                        transform: Transform::Dct,
+                        values: Values::Two,
+                    },
+                    optimizer: adamw(task, 1, rate, 0.1),
                 })
                 .collect(),
             Self::SparseLoco => pairs([2e-3, 4e-3, 8e-3], [0.8, 1.0])
@@ -120,6 +135,13 @@ pub enum Method {
         /// The steps.
         outer: OuterConfig,
     },
+    /// Each peer compresses the gradient of its share, and everybody takes an AdamW step of the exact mean.
+    Means {
+        /// How gradients are compressed: what is not sent is sent later, less the decay.
+        compress: Compress,
+        /// The steps.
+        optimizer: InnerConfig,
+    },
     /// Each peer goes some steps of its own, and compresses the way that it went.
     Loops {
         /// Its steps.
@@ -162,9 +184,9 @@ mod tests {
             for (at, trial) in trials.iter().enumerate() {
                 assert!(!trials[..at].contains(trial));
                 let schedule = match trial {
-                    Method::Central(inner) | Method::Loops { inner, .. } => {
-                        (inner.warmup_steps, inner.decay_steps, inner.floor)
-                    }
+                    Method::Central(inner)
+                    | Method::Means { optimizer: inner, .. }
+                    | Method::Loops { inner, .. } => (inner.warmup_steps, inner.decay_steps, inner.floor),
                     Method::Gradients { outer, .. } => {
                         (outer.warmup_windows, outer.decay_windows, outer.floor)
                     }

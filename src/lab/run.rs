@@ -11,7 +11,7 @@ use crate::{
     gradient::{Layout, SparseTensor},
     manifest::{AuditRules, GauntletConfig, InnerConfig, ManifestFile, OuterConfig},
     model::{Llama, parameter_shapes},
-    train::inner::InnerOptimizer,
+    train::{inner::InnerOptimizer, local_step},
 };
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -72,6 +72,7 @@ pub fn run(
         Method::Gradients { compress, outer } => {
             gradients(task, setup, (compress, outer), text, (model, seed), measured)
         }
+        Method::Means { compress, optimizer } => means(task, compress, optimizer, text, model, measured),
         Method::Loops { inner, compress, outer } => {
             loops(task, (inner, compress, outer), text, model, measured)
         }
@@ -112,10 +113,38 @@ fn central(
     let mut optimizer = InnerOptimizer::new(&model, config);
     for step in 0..task.steps {
         let tokens = text.tokens(&text.order.batch(step))?;
-        let inner = optimizer.run(&mut model, &[tokens], TOGETHER, step)?;
-        aggregate::apply(model.parameters(), &inner.deltas, 1.0);
+        let gradients = local_step(&mut model, &tokens, TOGETHER)?.gradients;
+        optimizer.apply(&model, &gradients, step)?;
         measured.look(&model, step + 1, (step + 1) * FLOAT * parameters)?;
     }
+    Ok(Curve { points: measured.points, parameters, attackers_aggregated: None })
+}
+
+fn means(
+    task: &Task,
+    compress: &Compress,
+    config: &InnerConfig,
+    text: &Text,
+    mut model: Llama,
+    mut measured: Measured<'_, impl FnMut(&Point)>,
+) -> Result<Curve, LabError> {
+    let layout = Layout::new(&parameter_shapes(model.config()), compress, 0)?;
+    let mut optimizer = InnerOptimizer::new(&model, config);
+    let mut peers: Vec<ErrorFeedback> = (0..task.peers).map(|_| ErrorFeedback::new(&layout)).collect();
+    let mut sent = 0;
+    for step in 0..task.steps {
+        let mut objects: Vec<Vec<SparseTensor>> = Vec::new();
+        for (peer, feedback) in peers.iter_mut().enumerate() {
+            let tokens = text.tokens(&text.order.share(step, peer))?;
+            objects.push(feedback.encode(&local_step(&mut model, &tokens, task.share)?.gradients)?);
+        }
+        sent += objects.iter().map(|object| sent_bytes(&layout, object)).sum::<u64>();
+        let objects: Vec<&[SparseTensor]> = objects.iter().map(Vec::as_slice).collect();
+        let mean = aggregate::aggregate(MEAN, &objects, &layout, text.device())?;
+        optimizer.apply(&model, &mean, step)?;
+        measured.look(&model, step + 1, sent / task.peers as u64)?;
+    }
+    let parameters = layout.parameters() as u64;
     Ok(Curve { points: measured.points, parameters, attackers_aggregated: None })
 }
 

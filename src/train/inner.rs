@@ -138,15 +138,25 @@ impl InnerOptimizer {
     ) -> Result<f64, TrainError> {
         let (gradients, losses) = accumulate(model, tokens, micro_batch, self.config.precision)?;
         let loss = losses.iter().map(|l| f64::from(*l)).sum::<f64>() / losses.len() as f64;
+        self.apply(model, &gradients, at)?;
+        Ok(loss)
+    }
+
+    /// The step of some gradients, in the model's order, at the rate of the run's step `at`: the formula of [`Self::run`], and the weights
+    /// stay where it leads.
+    ///
+    /// # Errors
+    /// Gradients that are not finite; then nothing was changed.
+    pub fn apply(&mut self, model: &Llama, gradients: &[Tensor], at: u64) -> Result<(), TrainError> {
         tch::no_grad(|| {
-            let scale = self.clip(&gradients).ok_or(TrainError::NotFiniteGradient { step: at })?;
+            let scale = self.clip(gradients).ok_or(TrainError::NotFiniteGradient { step: at })?;
             self.steps += 1;
             let rate = self.config.rate(at);
             let weights = model.parameters().iter().map(|(_, weight)| weight.shallow_clone());
-            for ((mut weight, gradient), moments) in weights.zip(&gradients).zip(&mut self.moments) {
+            for ((mut weight, gradient), moments) in weights.zip(gradients).zip(&mut self.moments) {
                 moments.step(&self.config, &mut weight, &(gradient * scale), rate, self.steps);
             }
-            Ok(loss)
+            Ok(())
         })
     }
 

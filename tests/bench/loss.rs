@@ -158,6 +158,10 @@ fn main() {
             judged(&attackers, false)(&chosen[&Contender::Dense]),
         ),
         (
+            Variant::new("AdamW on the mean of 1/16", Contender::Exact),
+            Setup::plain(chosen[&Contender::Exact].clone()),
+        ),
+        (
             Variant::new("SparseLoCo", Contender::SparseLoco),
             Setup::plain(chosen[&Contender::SparseLoco].clone()),
         ),

@@ -47,7 +47,7 @@ impl Summary {
     pub fn new(variant: Variant, setup: &Setup, curves: Vec<Curve>) -> Self {
         let (steps, central) = match &setup.method {
             Method::Central(_) => (1.0, true),
-            Method::Gradients { .. } => (1.0, false),
+            Method::Gradients { .. } | Method::Means { .. } => (1.0, false),
             Method::Loops { inner, .. } => (inner.steps as f64, false),
         };
         Self { variant, curves, steps, central }
