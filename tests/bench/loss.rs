@@ -136,26 +136,25 @@ fn main() {
     let chosen = chosen.expect("every contender has trials");
 
     let attackers = vec![Conduct::Noise, Conduct::Flipped, Conduct::Flipped];
-    let judged = |conducts: &[Conduct], gauntlet| {
-        move |method: &Method| Setup { method: method.clone(), conducts: conducts.to_vec(), gauntlet }
+    let judged = |contender: Contender, conducts: &[Conduct], gauntlet: bool| Setup {
+        method: chosen[&contender].clone(),
+        conducts: conducts.to_vec(),
+        gauntlet,
     };
     let variants: Vec<(Variant, Setup)> = vec![
         (
             Variant::new("AdamW, centralised", Contender::AdamW),
             Setup::plain(chosen[&Contender::AdamW].clone()),
         ),
-        (Variant::new("DeMo 1/128, Gauntlet", Contender::Demo), judged(&[], true)(&chosen[&Contender::Demo])),
-        (
-            Variant::new("DeMo 1/16, Gauntlet", Contender::Dense),
-            judged(&[], true)(&chosen[&Contender::Dense]),
-        ),
+        (Variant::new("DeMo 1/128, Gauntlet", Contender::Demo), judged(Contender::Demo, &[], true)),
+        (Variant::new("DeMo 1/16, Gauntlet", Contender::Dense), judged(Contender::Dense, &[], true)),
         (
             Variant::new("DeMo 1/16, 3 attackers, Gauntlet", Contender::Dense),
-            judged(&attackers, true)(&chosen[&Contender::Dense]),
+            judged(Contender::Dense, &attackers, true),
         ),
         (
             Variant::new("DeMo 1/16, 3 attackers, nobody judged", Contender::Dense),
-            judged(&attackers, false)(&chosen[&Contender::Dense]),
+            judged(Contender::Dense, &attackers, false),
         ),
         (
             Variant::new("AdamW on the mean of 1/16", Contender::Exact),
