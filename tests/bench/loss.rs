@@ -142,28 +142,13 @@ fn main() {
         gauntlet,
     };
     let variants: Vec<(Variant, Setup)> = vec![
-        (
-            Variant::new("AdamW, centralised", Contender::AdamW),
-            Setup::plain(chosen[&Contender::AdamW].clone()),
-        ),
-        (Variant::new("DeMo 1/128, Gauntlet", Contender::Demo), judged(Contender::Demo, &[], true)),
-        (Variant::new("DeMo 1/16, Gauntlet", Contender::Dense), judged(Contender::Dense, &[], true)),
-        (
-            Variant::new("DeMo 1/16, 3 attackers, Gauntlet", Contender::Dense),
-            judged(Contender::Dense, &attackers, true),
-        ),
-        (
-            Variant::new("DeMo 1/16, 3 attackers, nobody judged", Contender::Dense),
-            judged(Contender::Dense, &attackers, false),
-        ),
-        (
-            Variant::new("AdamW on the mean of 1/16", Contender::Exact),
-            Setup::plain(chosen[&Contender::Exact].clone()),
-        ),
-        (
-            Variant::new("SparseLoCo", Contender::SparseLoco),
-            Setup::plain(chosen[&Contender::SparseLoco].clone()),
-        ),
+        (Variant::new("AdamW, centralised"), Setup::plain(chosen[&Contender::AdamW].clone())),
+        (Variant::new("DeMo 1/128, Gauntlet"), judged(Contender::Demo, &[], true)),
+        (Variant::new("DeMo 1/16, Gauntlet"), judged(Contender::Dense, &[], true)),
+        (Variant::new("DeMo 1/16, 3 attackers, Gauntlet"), judged(Contender::Dense, &attackers, true)),
+        (Variant::new("DeMo 1/16, 3 attackers, nobody judged"), judged(Contender::Dense, &attackers, false)),
+        (Variant::new("AdamW on the mean of 1/16"), Setup::plain(chosen[&Contender::Exact].clone())),
+        (Variant::new("SparseLoCo"), Setup::plain(chosen[&Contender::SparseLoco].clone())),
     ];
     let mut jobs = Vec::new();
     for seed in 1..=given.seeds {

@@ -24,12 +24,11 @@ const LEAST: f64 = 0.03;
 #[derive(Debug, Clone)]
 pub struct Variant {
     pub name: String,
-    pub contender: Contender,
 }
 
 impl Variant {
-    pub fn new(name: &str, contender: Contender) -> Self {
-        Self { name: name.to_owned(), contender }
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned() }
     }
 }
 
