@@ -42,8 +42,8 @@ impl Task {
             _ => return Err(LabError::NoTask(name.to_owned())),
         };
         let (share, steps) = match name {
-            "tiny" => (4, 240),
-            "small" => (4, 480),
+            "tiny" => (4, 200),
+            "small" => (4, 400),
             _ => (8, 2000),
         };
         let model = ModelConfig {
@@ -65,10 +65,10 @@ impl Task {
             peers: 15,
             share,
             steps,
-            warmup: steps / 12,
+            warmup: steps / 10,
             floor: 0.1,
-            held_out: 256,
-            every: steps / 24,
+            held_out: 128,
+            every: steps / 20,
             text_bytes: if name == "100m" { 300_000_000 } else { 8_000_000 },
             name,
             model,
