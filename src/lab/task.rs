@@ -36,7 +36,7 @@ impl Task {
     /// [`LabError::NoTask`].
     pub fn named(name: &str) -> Result<Self, LabError> {
         let (hidden_size, intermediate_size, layers, heads, sequence_length) = match name {
-            "tiny" => (96, 256, 2, 4, 128),
+            "tiny" => (96, 256, 2, 4, 64),
             "small" => (192, 512, 4, 6, 128),
             "100m" => (768, 2048, 12, 12, 1024),
             _ => return Err(LabError::NoTask(name.to_owned())),
