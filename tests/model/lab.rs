@@ -7,7 +7,7 @@ use templar::{
 
 fn task() -> Task {
     let mut task = Task::named("tiny").unwrap();
-    (task.model.hidden_size, task.model.intermediate_size, task.model.layers) = (32, 64, 1);
+    (task.model.hidden_size, task.model.intermediate_size, task.model.layers) = (64, 64, 1);
     task.model.sequence_length = 32;
     Task { peers: 5, share: 4, steps: 40, warmup: 4, held_out: 64, every: 10, ..task }
 }
