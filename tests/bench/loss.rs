@@ -142,13 +142,22 @@ fn main() {
         gauntlet,
     };
     let variants: Vec<(Variant, Setup)> = vec![
-        (Variant::new("AdamW, centralised"), Setup::plain(chosen[&Contender::AdamW].clone())),
-        (Variant::new("DeMo 1/128, Gauntlet"), judged(Contender::Demo, &[], true)),
-        (Variant::new("DeMo 1/16, Gauntlet"), judged(Contender::Dense, &[], true)),
-        (Variant::new("DeMo 1/16, 3 attackers, Gauntlet"), judged(Contender::Dense, &attackers, true)),
-        (Variant::new("DeMo 1/16, 3 attackers, nobody judged"), judged(Contender::Dense, &attackers, false)),
-        (Variant::new("AdamW on the mean of 1/16"), Setup::plain(chosen[&Contender::Exact].clone())),
-        (Variant::new("SparseLoCo"), Setup::plain(chosen[&Contender::SparseLoco].clone())),
+        (Variant::new("AdamW, centralised", "AdamW"), Setup::plain(chosen[&Contender::AdamW].clone())),
+        (Variant::new("DeMo 1/128, Gauntlet", "DeMo 1/128"), judged(Contender::Demo, &[], true)),
+        (Variant::new("DeMo 1/16, Gauntlet", "DeMo 1/16"), judged(Contender::Dense, &[], true)),
+        (
+            Variant::new("DeMo 1/16, 3 attackers, Gauntlet", "1/16, attacked"),
+            judged(Contender::Dense, &attackers, true),
+        ),
+        (
+            Variant::new("DeMo 1/16, 3 attackers, nobody judged", "and not judged"),
+            judged(Contender::Dense, &attackers, false),
+        ),
+        (
+            Variant::new("AdamW on the mean of 1/16", "AdamW on 1/16"),
+            Setup::plain(chosen[&Contender::Exact].clone()),
+        ),
+        (Variant::new("SparseLoCo", "SparseLoCo"), Setup::plain(chosen[&Contender::SparseLoco].clone())),
     ];
     let mut jobs = Vec::new();
     for seed in 1..=given.seeds {

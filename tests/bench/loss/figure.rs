@@ -24,11 +24,13 @@ const LEAST: f64 = 0.03;
 #[derive(Debug, Clone)]
 pub struct Variant {
     pub name: String,
+    /// Its name where there is little room.
+    pub short: String,
 }
 
 impl Variant {
-    pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned() }
+    pub fn new(name: &str, short: &str) -> Self {
+        Self { name: name.to_owned(), short: short.to_owned() }
     }
 }
 
@@ -188,7 +190,7 @@ pub fn write(folder: &Path, task: &Task, summaries: &[Summary]) -> io::Result<()
         series: summaries
             .iter()
             .map(|summary| Series {
-                name: summary.variant.name.clone(),
+                name: summary.variant.short.clone(),
                 points: summary.mean().iter().map(|point| (x(summary, point), point.loss)).collect(),
                 dashed: summary.central,
             })
@@ -197,7 +199,7 @@ pub fn write(folder: &Path, task: &Task, summaries: &[Summary]) -> io::Result<()
     };
     let hours = |bits: f64| move |s: &Summary, p: &Point| p.step as f64 * s.step_s(bits) / 3600.0;
     let pictures = [
-        ("tokens", chart("Loss at equal tokens", "million tokens", &|_, p| p.tokens as f64 / 1e6)),
+        ("tokens", chart("Loss at equal tokens", "thousand tokens", &|_, p| p.tokens as f64 / 1e3)),
         (
             "bytes",
             chart("Loss at equal bytes", "log10 of the bytes that a peer has sent", &|_, p| {
