@@ -2,6 +2,7 @@ use crate::{
     codec::{AggregateError, EncodeError, LayoutError},
     data::DataError,
     gauntlet::GauntletError,
+    manifest::ManifestError,
     train::TrainError,
 };
 
@@ -23,6 +24,9 @@ pub enum LabError {
         /// Sequences of the whole experiment.
         needed: u64,
     },
+    /// There are no rules to judge by.
+    #[error(transparent)]
+    Rules(#[from] ManifestError),
     /// The model cannot be cut into chunks.
     #[error(transparent)]
     Layout(#[from] LayoutError),

@@ -3,7 +3,7 @@
 use super::{LabError, Text};
 use crate::{
     aggregate,
-    codec::{Rule, Settings as Compress, sketch::Sums, wire},
+    codec::{Settings as Compress, sketch::Sums, wire},
     compress::ErrorFeedback,
     data,
     gauntlet::{
@@ -362,6 +362,3 @@ pub(super) fn sent_bytes(layout: &Layout, tensors: &[SparseTensor]) -> u64 {
         .map(|(shape, tensor)| wire::encode(shape, tensor, &mut out).unwrap_or(0) + shape.value_bytes());
     positions.sum::<usize>() as u64
 }
-
-/// The rule of a step where peers go some way of their own.
-pub(super) const MEAN: Rule = Rule::Mean;

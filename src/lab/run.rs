@@ -2,11 +2,11 @@
 
 use super::{
     LabError, Method, Setup, Task, Text,
-    network::{Conduct, MEAN, Network, Settings, sent_bytes},
+    network::{Conduct, Network, Settings, sent_bytes},
 };
 use crate::{
     aggregate,
-    codec::Settings as Compress,
+    codec::{Rule, Settings as Compress},
     compress::ErrorFeedback,
     gradient::{Layout, SparseTensor},
     manifest::{AuditRules, GauntletConfig, InnerConfig, ManifestFile, OuterConfig},
@@ -140,7 +140,7 @@ fn means(
         }
         sent += objects.iter().map(|object| sent_bytes(&layout, object)).sum::<u64>();
         let objects: Vec<&[SparseTensor]> = objects.iter().map(Vec::as_slice).collect();
-        let mean = aggregate::aggregate(MEAN, &objects, &layout, text.device())?;
+        let mean = aggregate::aggregate(Rule::Mean, &objects, &layout, text.device())?;
         optimizer.apply(&model, &mean, step)?;
         measured.look(&model, step + 1, sent / task.peers as u64)?;
     }
@@ -181,7 +181,7 @@ fn gradients(
 
 /// The rules of `local` for shares of another size.
 fn rules(task: &Task, micro_batch: usize) -> Result<GauntletConfig, LabError> {
-    let preset = ManifestFile::gauntlet("local").map_err(|_| LabError::NoTask("local".to_owned()))?;
+    let preset = ManifestFile::gauntlet("local")?;
     Ok(GauntletConfig {
         own_sequences: task.share,
         random_sequences: (4 * micro_batch).max(8),
@@ -212,7 +212,7 @@ fn loops(
         }
         sent += objects.iter().map(|object| sent_bytes(&layout, object)).sum::<u64>();
         let objects: Vec<&[SparseTensor]> = objects.iter().map(Vec::as_slice).collect();
-        aggregate::step(MEAN, &objects, &layout, model.parameters(), outer.step(round))?;
+        aggregate::step(Rule::Mean, &objects, &layout, model.parameters(), outer.step(round))?;
         (step, round) = (step + steps, round + 1);
         measured.look(&model, step, sent / task.peers as u64)?;
     }

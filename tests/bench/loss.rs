@@ -30,7 +30,7 @@ use templar::{
 
 /// The seed of the trials, which is none of the runs'.
 const TRIAL_SEED: u64 = 100;
-const HELP: &str = "reproduce_loss [--size tiny|small|100m] [--device cpu|cuda:0] [--resume] [--tune] [--seeds N] [--jobs N] [--out FOLDER] [--trials FILE]";
+const HELP: &str = "reproduce_loss [--size tiny|small|100m] [--device cpu|cuda:0] [--resume] [--tune] [--seeds N] [--jobs N] [--text PATH]... [--out FOLDER] [--trials FILE]";
 
 struct Arguments {
     size: String,
@@ -39,6 +39,8 @@ struct Arguments {
     tune: bool,
     seeds: u64,
     jobs: usize,
+    /// Files and folders to train on; the text at hand where there are none.
+    text: Vec<PathBuf>,
     out: PathBuf,
     trials: PathBuf,
 }
@@ -51,6 +53,7 @@ fn arguments() -> Arguments {
         tune: false,
         seeds: 3,
         jobs: std::thread::available_parallelism().map_or(1, usize::from),
+        text: Vec::new(),
         out: PathBuf::new(),
         trials: PathBuf::new(),
     };
@@ -64,6 +67,7 @@ fn arguments() -> Arguments {
             "--tune" => given.tune = true,
             "--seeds" => given.seeds = value().parse().unwrap_or_else(|_| wrong("--seeds wants a number")),
             "--jobs" => given.jobs = value().parse().unwrap_or_else(|_| wrong("--jobs wants a number")),
+            "--text" => given.text.push(value().into()),
             "--out" => given.out = value().into(),
             "--trials" => given.trials = value().into(),
             "--help" => {
@@ -101,8 +105,11 @@ fn main() {
     fs::create_dir_all(given.out.join("runs")).expect("a folder for the results");
     let corpus = given.out.join("corpus");
     if Corpus::open(&corpus).is_err() {
-        Corpus::prepare(&default_sources().expect("the text at hand"), &corpus, task.text_bytes)
-            .expect("the text can be prepared");
+        let sources = match given.text.as_slice() {
+            [] => default_sources().expect("the text at hand"),
+            given => given.to_vec(),
+        };
+        Corpus::prepare(&sources, &corpus, task.text_bytes).expect("the text can be prepared");
     }
     let made = |name: String, setup: Setup, seed: u64| Job {
         out: given.out.join("runs").join(format!("{name}.json")),
@@ -120,12 +127,13 @@ fn main() {
             .into_iter()
             .flat_map(|contender| contender.trials(&task).into_iter().map(move |trial| (contender, trial)))
             .collect();
-        eprintln!("{} trials, {} of each contender", trials.len(), trials.len() / Contender::ALL.len());
+        let each = trials.len() / Contender::ALL.len();
+        eprintln!("{} trials, {} of each contender", trials.len(), each);
         let jobs: Vec<Job> = trials
             .iter()
             .enumerate()
             .map(|(at, (contender, method))| {
-                let name = format!("trial-{}-{}", contender.name(), at % 6);
+                let name = format!("trial-{}-{}", contender.name(), at % each);
                 made(name, Setup::plain(method.clone()), TRIAL_SEED)
             })
             .collect();
