@@ -30,7 +30,7 @@ pub fn of_a_miner() -> Vec<Rule> {
 }
 
 /// What a validator writes once a window: copies for as long as somebody may replay from a checkpoint, states for as long as somebody
-/// may audit, copies of what was judged and not aggregated for as long as the manifest says. Its records and scores are small, and all of them stay.
+/// may audit, copies of what was accepted and not aggregated for as long as the manifest says. Its records and scores are small, and all of them stay.
 pub fn of_a_validator(every_windows: u64, judged: u64) -> Vec<Rule> {
     let copies = 500.max(every_windows.saturating_mul(4));
     vec![

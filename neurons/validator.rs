@@ -89,7 +89,7 @@ struct Validator {
     state: State,
     judge: Judge,
     copies: Copies,
-    /// Of what was judged and not aggregated.
+    /// Of what was accepted and not aggregated.
     judged: Copies,
     mirror: Mirror,
     /// Writes and publishes checkpoints beside everything else.
@@ -226,7 +226,7 @@ impl Validator {
         let seed = persist(async || block_hash(chain.as_ref(), blocks.evaluation).await).await?;
         let measured =
             persist(async || self.evaluate(window, &gathered, &open, &chosen, &seed).await).await?;
-        node::heavy(|| publish::judged(&self.ctx, &mut self.judged, window, &gathered, &chosen, &measured));
+        node::heavy(|| publish::judged(&self.ctx, &mut self.judged, window, &gathered, &chosen));
         let due = weights_are_due(&self.ctx.identity.manifest.parsed, self.ctx.start.start_window, window);
         persist(async || {
             let measured = measured.clone();

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
 use templar::{
     gradient::PseudoGradient,
-    node::{NodeError, gather::Gathered, window::Measured},
+    node::{NodeError, gather::Gathered},
     report::LossPoint,
     round::{Accepted, Null, RoundRecord, SignedRound},
     succession::{self, Rules},
@@ -99,15 +99,14 @@ pub async fn round(
     Ok(Some(Decided { signed, payloads, said_s }))
 }
 
-/// Publishes copies of what was judged and is not in the round, where the manifest asks for it: with them an audit goes through although a peer
-/// has deleted its object. Nothing waits for them; where those of the window before are still on their way, there are none.
+/// Publishes copies of what was accepted and is not in the round, where the manifest asks for it: with them an audit goes through although a peer
+/// has deleted its object, also one that there was no time to judge. Nothing waits for them; where those of the window before are still on their way, there are none.
 pub fn judged(
     ctx: &NodeContext,
     copies: &mut Copies,
     window: Window,
     gathered: &Gathered,
     chosen: &BTreeSet<AccountId>,
-    measured: &Measured,
 ) {
     let kept = ctx.identity.manifest.parsed.gauntlet.audit.map_or(0, |audit| audit.copies);
     if kept == 0 {
@@ -121,10 +120,7 @@ pub fn judged(
         return;
     }
     let keys = ctx.identity.keys();
-    let judged = gathered
-        .accepted()
-        .filter(|(hotkey, ..)| measured.evidence.contains_key(*hotkey) && !chosen.contains(*hotkey));
-    for (hotkey, _, delivered) in judged {
+    for (hotkey, _, delivered) in gathered.accepted().filter(|(hotkey, ..)| !chosen.contains(*hotkey)) {
         let kept = delivered.object().and_then(|object| copies.add(&keys.judged(window, hotkey), &object));
         if let Err(error) = kept {
             tracing::warn!(window, %hotkey, %error, "no copy of a judged object");

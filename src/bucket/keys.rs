@@ -51,7 +51,7 @@ pub enum Key {
         /// Whose it is.
         hotkey: AccountId32,
     },
-    /// A validator's copy of a pseudo-gradient that it judged and that was not aggregated.
+    /// A validator's copy of a pseudo-gradient that it accepted and that was not aggregated.
     Judged {
         /// The window.
         window: Window,

@@ -113,7 +113,7 @@ pub struct AuditRules {
     /// Standard errors that what a peer's updates do for the loss has to be below the usual by before it costs pay.
     #[serde(default = "benefit_errors")]
     pub benefit_errors: f64,
-    /// Windows for which validators keep copies of all that they judged, so that nobody undoes an audit by deleting its object; 0 for none
+    /// Windows for which validators keep copies of all that they accepted, so that nobody undoes an audit by deleting its object; 0 for none
     /// but of what is aggregated. They are as many bytes as all peers upload.
     #[serde(default)]
     pub copies: u64,
