@@ -14,6 +14,7 @@ mod initial;
 mod lent;
 pub mod likelihood;
 mod memory;
+mod pass;
 mod shapes;
 
 pub use files::ModelError;
@@ -30,11 +31,13 @@ use crate::{
     window::Window,
 };
 use forward::Rope;
+use pass::{Gradients, Pass};
 use rayon::prelude::*;
 use sp_core::crypto::AccountId32;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 use tch::{Device, Kind, Tensor};
 
@@ -45,7 +48,12 @@ pub struct Llama {
     parameters: Vec<(String, Tensor)>,
     rope: Rope,
     device: Device,
+    /// The memory of passes over batches of the sizes that were used last.
+    passes: Mutex<Vec<Pass>>,
 }
+
+/// Bytes of a pass's memory that are kept for the next; more is given back.
+const KEPT: usize = 256 << 20;
 
 /// A copy of all weights, for [`Llama::restore`].
 #[derive(Debug)]
@@ -73,7 +81,7 @@ impl Llama {
     fn with(config: &ModelConfig, parameters: Vec<(String, Tensor)>, device: Device) -> Self {
         let parameters = parameters.into_iter().map(|(n, t)| (n, t.set_requires_grad(true))).collect();
         let rope = Rope::new(config, config.sequence_length, device);
-        Self { config: config.clone(), parameters, rope, device }
+        Self { config: config.clone(), parameters, rope, device, passes: Mutex::default() }
     }
 
     /// The shape that it was made for.
@@ -134,10 +142,76 @@ impl Llama {
 
     /// [`Self::losses`] without gradients, `micro_batch` sequences at a time.
     pub fn sequence_losses(&self, tokens: &Tensor, micro_batch: usize) -> Vec<f32> {
+        let losses = |part: &Tensor| match self.has_passes(Precision::F32) {
+            true => self.with_pass(part, false, |pass| pass.run(&self.parameters, part, None)),
+            false => tch::no_grad(|| floats(&self.losses(part))),
+        };
+        tokens.split(micro_batch.max(1) as i64, 0).iter().flat_map(losses).collect()
+    }
+
+    /// Losses of the sequences of `tokens` (`[batch, length + 1]`), and the gradient of their sum times `weight`, added to `sums`: a
+    /// float32 tensor for each parameter, in the model's order.
+    pub(crate) fn accumulate(
+        &self,
+        tokens: &Tensor,
+        precision: Precision,
+        weight: f64,
+        sums: &mut [Tensor],
+    ) -> Vec<f32> {
+        if self.has_passes(precision) {
+            let gradients = Gradients { sums, weight };
+            return self.with_pass(tokens, true, |pass| pass.run(&self.parameters, tokens, Some(gradients)));
+        }
+        self.accumulate_by_autograd(tokens, precision, weight, sums)
+    }
+
+    /// [`Self::accumulate`], as libtorch does it by itself.
+    fn accumulate_by_autograd(
+        &self,
+        tokens: &Tensor,
+        precision: Precision,
+        weight: f64,
+        sums: &mut [Tensor],
+    ) -> Vec<f32> {
+        let losses = self.losses_in(tokens, precision);
+        (losses.sum(Kind::Float) * weight).backward();
         tch::no_grad(|| {
-            let parts = tokens.split(micro_batch.max(1) as i64, 0);
-            parts.iter().flat_map(|part| floats(&self.losses(part))).collect()
-        })
+            for ((_, parameter), sum) in self.parameters.iter().zip(sums) {
+                let _ = sum.g_add_(&parameter.grad());
+                parameter.shallow_clone().zero_grad();
+            }
+        });
+        floats(&losses)
+    }
+
+    /// Whether this model's passes are our own.
+    fn has_passes(&self, precision: Precision) -> bool {
+        self.device == Device::Cpu && precision == Precision::F32
+    }
+
+    /// Runs a pass over a batch of this size, in memory that is left from the last one where there is some.
+    fn with_pass<T>(&self, tokens: &Tensor, backward: bool, work: impl FnOnce(&mut Pass) -> T) -> T {
+        let (batch, length) = match tokens.size().as_slice() {
+            [batch, length, ..] => (*batch, length - 1),
+            _ => (0, 0),
+        };
+        let mut kept = std::mem::take(&mut *self.passes.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut pass = match kept.iter().position(|pass| pass.fits(batch, length, backward)) {
+            Some(at) => kept.remove(at),
+            None => {
+                let rope =
+                    (length > self.rope.length()).then(|| Rope::new(&self.config, length, self.device));
+                let angles = rope.as_ref().unwrap_or(&self.rope).range(0, length);
+                Pass::new(&self.config, (&angles.cos, &angles.sin), batch, length, backward)
+            }
+        };
+        let result = work(&mut pass);
+        kept.truncate(1);
+        if pass.bytes() <= KEPT {
+            kept.insert(0, pass);
+        }
+        *self.passes.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        result
     }
 
     /// The hash that docs/protocol.md defines: a tree of BLAKE3 over names, shapes and float32 weights. Equal hashes mean

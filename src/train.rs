@@ -3,10 +3,7 @@
 pub mod inner;
 pub mod sketches;
 
-use crate::{
-    manifest::Precision,
-    model::{Llama, floats},
-};
+use crate::{manifest::Precision, model::Llama};
 use tch::{Device, Tensor};
 
 /// The gradients of one window's work.
@@ -109,35 +106,31 @@ fn accumulate(
     accumulate_while(model, tokens, micro_batch, precision, || true, |_, _| {})
 }
 
-/// [`accumulate`], for as long as `go_on` says so before each micro-batch but the first. `each` sees the model after each, with the
-/// gradients so far, and how many sequences the micro-batch had.
+/// [`accumulate`], for as long as `go_on` says so before each micro-batch but the first. `each` sees the gradients so far after each,
+/// and how many sequences the micro-batch had.
 fn accumulate_while(
     model: &mut Llama,
     tokens: &Tensor,
     micro_batch: usize,
     precision: Precision,
     mut go_on: impl FnMut() -> bool,
-    mut each: impl FnMut(&Llama, usize),
+    mut each: impl FnMut(&[Tensor], usize),
 ) -> Result<(Vec<Tensor>, Vec<f32>), TrainError> {
     let total = tokens.size().first().copied().unwrap_or(0);
     if total == 0 {
         return Err(TrainError::NoSequences);
     }
-    let weights = || model.parameters().iter().map(|(_, t)| t.shallow_clone());
-    weights().for_each(|mut t| t.zero_grad());
+    let mut gradients: Vec<Tensor> =
+        model.parameters().iter().map(|(_, weight)| weight.detach().zeros_like()).collect();
     let mut sequence_losses = Vec::with_capacity(total as usize);
     for part in tokens.split(micro_batch.max(1) as i64, 0) {
         if !sequence_losses.is_empty() && !go_on() {
             break;
         }
-        let losses = model.losses_in(&part, precision);
-        (losses.sum(tch::Kind::Float) / total as f64).backward();
-        let losses = floats(&losses);
-        each(model, losses.len());
+        let losses = model.accumulate(&part, precision, 1.0 / total as f64, &mut gradients);
+        each(&gradients, losses.len());
         sequence_losses.extend(losses);
     }
-    let mut gradients: Vec<Tensor> = weights().map(|t| t.grad().copy()).collect();
-    weights().for_each(|mut t| t.zero_grad());
     let done = sequence_losses.len() as i64;
     if done < total {
         // Each was weighed as one of all; the mean is over those that were done.

@@ -55,7 +55,7 @@ pub use cosines::basis;
 pub use feedback::{EncodeError, ErrorFeedback};
 pub use layout::{LayoutError, TensorLayout};
 pub use settings::{Settings, Transform, Values};
-pub use simd::Path;
+pub use simd::{Loops, Path};
 pub use sparse::SparseTensor;
 
 use std::sync::Arc;

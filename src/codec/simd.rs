@@ -90,6 +90,26 @@ pub(crate) trait Work {
     fn run<S: Simd>(self, simd: S) -> Self::Out;
 }
 
+/// Plain loops over numbers, for [`Path::compile`]. `run` must be `#[inline(always)]`, or it is compiled without the instruction set.
+pub trait Loops {
+    /// What comes out.
+    type Out;
+    /// The loops.
+    fn run(self) -> Self::Out;
+}
+
+/// Loops as a kernel.
+struct Plain<L>(L);
+
+impl<L: Loops> Work for Plain<L> {
+    type Out = L::Out;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> L::Out {
+        self.0.run()
+    }
+}
+
 /// Which instruction set runs the kernels; all of them give the same bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Path(Set);
@@ -141,6 +161,11 @@ impl Path {
             Set::Neon(_) => "neon",
             Set::Portable(_) => "portable",
         }
+    }
+
+    /// Runs loops that the compiler has put into this instruction set's vectors by itself.
+    pub fn compile<L: Loops>(self, loops: L) -> L::Out {
+        self.run(Plain(loops))
     }
 
     pub(crate) fn run<W: Work>(self, work: W) -> W::Out {

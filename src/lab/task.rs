@@ -38,13 +38,13 @@ impl Task {
         // Widths of which 64 is a divisor: the codec is slower with chunks of another size.
         let (hidden_size, intermediate_size, layers, heads, sequence_length) = match name {
             "tiny" => (128, 256, 2, 4, 64),
-            "small" => (256, 512, 4, 4, 128),
+            "small" => (192, 384, 3, 3, 128),
             "100m" => (768, 2048, 12, 12, 1024),
             _ => return Err(LabError::NoTask(name.to_owned())),
         };
         let (share, steps) = match name {
             "tiny" => (4, 200),
-            "small" => (4, 400),
+            "small" => (4, 300),
             _ => (8, 2000),
         };
         let model = ModelConfig {

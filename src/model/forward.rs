@@ -17,8 +17,8 @@ pub(super) struct Rope {
 /// The angles of the tokens of one pass: of a shape that spreads over `[batch, heads, length, width]`.
 #[derive(Debug)]
 pub(super) struct Angles {
-    cos: Tensor,
-    sin: Tensor,
+    pub(super) cos: Tensor,
+    pub(super) sin: Tensor,
 }
 
 impl Rope {

@@ -155,3 +155,103 @@ fn a_gradient_is_the_slope_of_the_loss() {
     let slope = (moved(scale) - moved(-scale)) / (2.0 * scale);
     assert!((slope / squares - 1.0).abs() < 0.01, "{slope} {squares}");
 }
+
+/// Gradients of both ways, and the losses.
+fn both_ways(model: &Llama, tokens: &Tensor) -> [(Vec<f32>, Vec<Tensor>); 2] {
+    let zeros = || model.parameters().iter().map(|(_, t)| t.detach().zeros_like()).collect::<Vec<_>>();
+    let (mut ours, mut autograds) = (zeros(), zeros());
+    let ours_losses = model.accumulate(tokens, Precision::F32, 0.5, &mut ours);
+    let losses = model.accumulate_by_autograd(tokens, Precision::F32, 0.5, &mut autograds);
+    [(ours_losses, ours), (losses, autograds)]
+}
+
+#[test]
+fn the_backward_is_autograds() {
+    let shapes = [
+        tiny(),
+        ModelConfig { tied: true, layers: 1, ..tiny() },
+        ModelConfig { kv_heads: 4, layers: 3, hidden_size: 40, ..tiny() },
+        ModelConfig { kv_heads: 1, layers: 0, ..tiny() },
+        ModelConfig { vocab_size: 70_001, intermediate_size: 70, ..tiny() },
+    ];
+    for config in shapes {
+        let model = Llama::new(&config, 7, Device::Cpu);
+        // Longer than the model's usual length too, and of one token.
+        for (count, length) in [(3, 17), (5, 2), (2, 41), (140, 3)] {
+            let tokens = tokens(count, length);
+            let [(losses, ours), (expected, autograds)] = both_ways(&model, &tokens);
+            for (ours, expected) in losses.iter().zip(&expected) {
+                assert!((ours - expected).abs() < 2e-5, "{ours} {expected}");
+            }
+            let norm = |t: &Tensor| f64::try_from(t.norm()).unwrap();
+            let all = autograds.iter().map(norm).fold(0.0, f64::max);
+            for ((ours, expected), (name, _)) in ours.iter().zip(&autograds).zip(model.parameters()) {
+                let (off, length) = (norm(&(ours - expected)), norm(expected));
+                // Of one token the gradient of queries is 0, and what is seen are roundings.
+                assert!(off <= 1e-5 * length + 1e-6 * all, "{name}: {off} of {length} and {all}, {config:?}");
+            }
+            let alone = model.sequence_losses(&tokens, count as usize);
+            for (alone, losses) in alone.iter().zip(&losses) {
+                assert!((alone - losses).abs() < 1e-5, "{alone} {losses}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pass_gives_the_same_bits_each_time() {
+    let model = Llama::new(&tiny(), 7, Device::Cpu);
+    let [(losses, first), _] = both_ways(&model, &tokens(6, 17));
+    // Memory of another size between them.
+    model.sequence_losses(&tokens(2, 9), 1);
+    let [(again, second), _] = both_ways(&model, &tokens(6, 17));
+    assert_eq!(losses, again);
+    assert!(first.iter().zip(&second).all(|(a, b)| a.equal(b)));
+}
+
+/// `cargo test --workspace --lib how_long_a_pass_takes -- --ignored --nocapture`: the figures of `docs/benchmarks.md`.
+#[test]
+#[ignore = "a measurement"]
+fn how_long_a_pass_takes() {
+    crate::device::set_threads(1);
+    crate::device::set_own_threads(1);
+    let shape = |hidden_size, intermediate_size, layers, sequence_length| ModelConfig {
+        vocab_size: 256,
+        hidden_size,
+        intermediate_size,
+        layers,
+        sequence_length,
+        ..tiny()
+    };
+    let sizes = [
+        ("2 layers of 128, 4 x 64", shape(128, 256, 2, 64), 4),
+        ("2 layers of 128, 16 x 128", shape(128, 384, 2, 128), 16),
+        ("4 layers of 256, 4 x 128", shape(256, 512, 4, 128), 4),
+    ];
+    for (name, config, count) in sizes {
+        let model = Llama::new(&config, 7, Device::Cpu);
+        let tokens = tokens(count, config.sequence_length + 1);
+        let mut sums: Vec<Tensor> = model.parameters().iter().map(|(_, t)| t.detach().zeros_like()).collect();
+        let mut best = [f64::MAX; 4];
+        for _ in 0..20 {
+            let mut time = |at: usize, work: &mut dyn FnMut() -> Vec<f32>| {
+                let started = std::time::Instant::now();
+                work();
+                best[at] = best[at].min(1e3 * started.elapsed().as_secs_f64());
+            };
+            time(0, &mut || model.accumulate(&tokens, Precision::F32, 0.1, &mut sums));
+            time(1, &mut || model.accumulate_by_autograd(&tokens, Precision::F32, 0.1, &mut sums));
+            time(2, &mut || model.sequence_losses(&tokens, count as usize));
+            time(3, &mut || tch::no_grad(|| floats(&model.losses(&tokens))));
+        }
+        println!(
+            "{name}: losses and gradients {:.2} ms, by autograd {:.2} ms ({:.2}); losses {:.2} ms, by libtorch {:.2} ms ({:.2})",
+            best[0],
+            best[1],
+            best[1] / best[0],
+            best[2],
+            best[3],
+            best[3] / best[2]
+        );
+    }
+}

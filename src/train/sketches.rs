@@ -25,8 +25,8 @@ pub fn sketched_step_while(
     let total = tokens.size().first().copied().unwrap_or(0);
     let mut sketches = Vec::new();
     let mut before: Option<Vec<Sums>> = None;
-    let each = |model: &Llama, sequences: usize| {
-        let sums = of_gradients(model, seed);
+    let each = |gradients: &[Tensor], sequences: usize| {
+        let sums = of_gradients(gradients, seed);
         // Each loss counts as one of all; what is committed to is the mean of the micro-batch.
         let factor = total as f64 / sequences as f64;
         let own = sums.iter().enumerate().map(|(tensor, sums)| {
@@ -65,14 +65,13 @@ pub(crate) fn sketch_in(
         all,
         precision,
         || true,
-        |model, _| sketches = of_gradients(model, seed),
+        |gradients, _| sketches = of_gradients(gradients, seed),
     )?;
     Ok(sketches)
 }
 
-fn of_gradients(model: &Llama, seed: u64) -> Vec<Sums> {
-    let gradients: Vec<Tensor> = model.parameters().iter().map(|(_, weight)| weight.grad()).collect();
-    with_floats(&gradients, |gradients| sketch::of_gradient(seed, gradients))
+fn of_gradients(gradients: &[Tensor], seed: u64) -> Vec<Sums> {
+    with_floats(gradients, |gradients| sketch::of_gradient(seed, gradients))
 }
 
 #[cfg(test)]

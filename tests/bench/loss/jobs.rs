@@ -9,6 +9,7 @@ use std::{
 };
 use templar::{
     data::Corpus,
+    device,
     lab::{self, Curve, Setup, Task, Text},
 };
 
@@ -49,7 +50,8 @@ pub struct Job {
 /// What a child process does.
 pub fn run(file: &Path) {
     let job: Job = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
-    tch::set_num_threads(1);
+    device::set_threads(1);
+    device::set_own_threads(1);
     let task = Task::named(&job.task).unwrap();
     let corpus = Corpus::open(&job.corpus).unwrap();
     let sequences = corpus.sequences(task.model.sequence_length as usize, task.held_out).unwrap();

@@ -1,0 +1,7 @@
+//! CUDA kernels beside the loops for processors, and NVIDIA's compiler.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
+mod buffer;
+mod compiler;
+mod emulator;
+mod llama;
