@@ -3,8 +3,13 @@
 //! The linker drops `libtorch_cuda.so` as unneeded, and with it CUDA is invisible to libtorch; [`open`]
 //! therefore loads it by hand where it is present. One binary so serves machines with and without a GPU.
 
-use std::{path::PathBuf, sync::OnceLock};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 use tch::Device;
+use templar_kernels::{KernelError, Launch, driver::Driver};
 
 /// Why a device cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +69,26 @@ pub fn set_threads(threads: usize) {
 /// before any of them ran: says whether it did.
 pub fn set_own_threads(threads: usize) -> bool {
     rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global().is_ok()
+}
+
+/// The kernels of a GPU, compiled and loaded once; a CPU has none.
+///
+/// # Errors
+/// [`Driver::open`]'s; they are the same until the program ends.
+pub fn kernels(device: Device) -> Result<Option<Arc<dyn Launch>>, KernelError> {
+    static LOADED: Mutex<BTreeMap<usize, Result<Arc<Driver>, KernelError>>> = Mutex::new(BTreeMap::new());
+    let Device::Cuda(number) = device else { return Ok(None) };
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    // `torch/lib/libtorch_cuda.so`; other packages lie beside `torch`.
+    let packages = || cuda_library().and_then(|path| Some(path.ancestors().nth(3)?.to_owned()));
+    let driver = loaded.entry(number).or_insert_with(|| {
+        let driver = Driver::open(number, packages().as_deref()).map(Arc::new);
+        if let Err(error) = &driver {
+            tracing::warn!(%error, "cuda:{number} computes with libtorch's own kernels, which is slower");
+        }
+        driver
+    });
+    driver.clone().map(|driver| Some(driver as Arc<dyn Launch>))
 }
 
 /// Loads `libtorch_cuda.so` from beside the libtorch that this process runs on; says whether it did.

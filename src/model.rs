@@ -7,6 +7,7 @@
 mod few;
 mod files;
 mod forward;
+mod fused;
 pub mod generate;
 mod hash;
 pub mod hugging_face;
@@ -26,20 +27,23 @@ pub(crate) use memory::{floats_in_place, floats_in_place_mut, made, with_bytes, 
 pub use shapes::{parameter_count, parameter_shapes};
 
 use crate::{
+    device,
     gradient::model_samples,
     manifest::{ModelConfig, Precision},
     window::Window,
 };
 use forward::Rope;
+use fused::Fused;
 use pass::{Gradients, Pass};
 use rayon::prelude::*;
 use sp_core::crypto::AccountId32;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 use tch::{Device, Kind, Tensor};
+use templar_kernels::{KernelError, Launch};
 
 /// A Llama with its weights on one device.
 #[derive(Debug)]
@@ -48,6 +52,8 @@ pub struct Llama {
     parameters: Vec<(String, Tensor)>,
     rope: Rope,
     device: Device,
+    /// Who runs kernels of our own on that device, where somebody does.
+    launch: Option<Arc<dyn Launch>>,
     /// The memory of passes over batches of the sizes that were used last.
     passes: Mutex<Vec<Pass>>,
 }
@@ -81,7 +87,9 @@ impl Llama {
     fn with(config: &ModelConfig, parameters: Vec<(String, Tensor)>, device: Device) -> Self {
         let parameters = parameters.into_iter().map(|(n, t)| (n, t.set_requires_grad(true))).collect();
         let rope = Rope::new(config, config.sequence_length, device);
-        Self { config: config.clone(), parameters, rope, device, passes: Mutex::default() }
+        // Why there are none is logged where they are loaded.
+        let launch = device::kernels(device).unwrap_or_default();
+        Self { config: config.clone(), parameters, rope, device, launch, passes: Mutex::default() }
     }
 
     /// The shape that it was made for.
@@ -140,29 +148,51 @@ impl Llama {
         losses.view([-1, length]).mean_dim(1, false, Kind::Float)
     }
 
-    /// [`Self::losses`] without gradients, `micro_batch` sequences at a time.
-    pub fn sequence_losses(&self, tokens: &Tensor, micro_batch: usize) -> Vec<f32> {
-        let losses = |part: &Tensor| match self.has_passes(Precision::F32) {
-            true => self.with_pass(part, false, |pass| pass.run(&self.parameters, part, None)),
-            false => tch::no_grad(|| floats(&self.losses(part))),
-        };
-        tokens.split(micro_batch.max(1) as i64, 0).iter().flat_map(losses).collect()
+    /// What passes compute in unless told otherwise: float32 on a CPU, bf16 with kernels of our own on a GPU.
+    pub fn precision(&self) -> Precision {
+        if self.device.is_cuda() && self.has_passes(Precision::Bf16) {
+            Precision::Bf16
+        } else {
+            Precision::F32
+        }
+    }
+
+    /// [`Self::losses`] without gradients in [`Self::precision`], `micro_batch` sequences at a time.
+    ///
+    /// # Errors
+    /// What a GPU, its driver and libtorch say.
+    pub fn sequence_losses(&self, tokens: &Tensor, micro_batch: usize) -> Result<Vec<f32>, KernelError> {
+        let precision = self.precision();
+        let mut losses = Vec::new();
+        for part in tokens.split(micro_batch.max(1) as i64, 0) {
+            losses.extend(match self.has_passes(precision) {
+                true => {
+                    self.with_pass(&part, precision, false, |pass| pass.run(&self.parameters, &part, None))?
+                }
+                false => tch::no_grad(|| floats(&self.losses_in(&part, precision))),
+            });
+        }
+        Ok(losses)
     }
 
     /// Losses of the sequences of `tokens` (`[batch, length + 1]`), and the gradient of their sum times `weight`, added to `sums`: a
     /// float32 tensor for each parameter, in the model's order.
+    ///
+    /// # Errors
+    /// What a GPU, its driver and libtorch say; sums may then have some of the gradient.
     pub(crate) fn accumulate(
         &self,
         tokens: &Tensor,
         precision: Precision,
         weight: f64,
         sums: &mut [Tensor],
-    ) -> Vec<f32> {
+    ) -> Result<Vec<f32>, KernelError> {
         if self.has_passes(precision) {
             let gradients = Gradients { sums, weight };
-            return self.with_pass(tokens, true, |pass| pass.run(&self.parameters, tokens, Some(gradients)));
+            let run = |pass: &mut Pass| pass.run(&self.parameters, tokens, Some(gradients));
+            return self.with_pass(tokens, precision, true, run);
         }
-        self.accumulate_by_autograd(tokens, precision, weight, sums)
+        Ok(self.accumulate_by_autograd(tokens, precision, weight, sums))
     }
 
     /// [`Self::accumulate`], as libtorch does it by itself.
@@ -184,34 +214,63 @@ impl Llama {
         floats(&losses)
     }
 
-    /// Whether this model's passes are our own.
+    /// Whether passes of this precision are our own.
     fn has_passes(&self, precision: Precision) -> bool {
-        self.device == Device::Cpu && precision == Precision::F32
+        match &self.launch {
+            Some(_) => {
+                let config = &self.config;
+                let narrow = config.hidden_size / config.heads * config.kv_heads;
+                let widths = [config.hidden_size, config.intermediate_size, config.vocab_size, narrow];
+                widths.into_iter().all(|width| width % templar_kernels::device::TOGETHER as i64 == 0)
+            }
+            None => self.device == Device::Cpu && precision == Precision::F32,
+        }
     }
 
     /// Runs a pass over a batch of this size, in memory that is left from the last one where there is some.
-    fn with_pass<T>(&self, tokens: &Tensor, backward: bool, work: impl FnOnce(&mut Pass) -> T) -> T {
-        let (batch, length) = match tokens.size().as_slice() {
+    fn with_pass<T>(
+        &self,
+        tokens: &Tensor,
+        precision: Precision,
+        backward: bool,
+        work: impl FnOnce(&mut Pass) -> Result<T, KernelError>,
+    ) -> Result<T, KernelError> {
+        let size = match tokens.size().as_slice() {
             [batch, length, ..] => (*batch, length - 1),
             _ => (0, 0),
         };
+        let kind = match precision {
+            Precision::F32 => Kind::Float,
+            Precision::Bf16 => Kind::BFloat16,
+        };
         let mut kept = std::mem::take(&mut *self.passes.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut pass = match kept.iter().position(|pass| pass.fits(batch, length, backward)) {
+        let mut pass = match kept.iter().position(|pass| pass.fits(size, backward, kind)) {
             Some(at) => kept.remove(at),
             None => {
-                let rope =
-                    (length > self.rope.length()).then(|| Rope::new(&self.config, length, self.device));
-                let angles = rope.as_ref().unwrap_or(&self.rope).range(0, length);
-                Pass::new(&self.config, (&angles.cos, &angles.sin), batch, length, backward)
+                let own = (size.1 > self.rope.length()).then(|| Rope::new(&self.config, size.1, self.device));
+                let angles = own.as_ref().unwrap_or(&self.rope).range(0, size.1);
+                let angles = (&angles.cos, &angles.sin);
+                let fused = match &self.launch {
+                    None => Fused::host(angles.0, angles.1),
+                    Some(launch) => {
+                        let kind = match precision {
+                            Precision::F32 => templar_kernels::Kind::F32,
+                            Precision::Bf16 => templar_kernels::Kind::Bf16,
+                        };
+                        Fused::device(launch.clone(), kind, angles, self.config.hidden_size)?
+                    }
+                };
+                Pass::new(&self.config, fused, self.device, size, backward)?
             }
         };
-        let result = work(&mut pass);
+        let result = work(&mut pass)?;
         kept.truncate(1);
-        if pass.bytes() <= KEPT {
+        // A GPU's memory is nobody else's; that of a processor may be needed for other work.
+        if self.device.is_cuda() || pass.bytes() <= KEPT {
             kept.insert(0, pass);
         }
         *self.passes.lock().unwrap_or_else(PoisonError::into_inner) = kept;
-        result
+        Ok(result)
     }
 
     /// The hash that docs/protocol.md defines: a tree of BLAKE3 over names, shapes and float32 weights. Equal hashes mean

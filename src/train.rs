@@ -5,6 +5,7 @@ pub mod sketches;
 
 use crate::{manifest::Precision, model::Llama};
 use tch::{Device, Tensor};
+use templar_kernels::KernelError;
 
 /// The gradients of one window's work.
 #[derive(Debug)]
@@ -46,6 +47,9 @@ pub enum TrainError {
         "what was not sent yet was lost while it was written to disk: start the node again, to take it up from there"
     )]
     Lost,
+    /// The GPU, its driver or libtorch.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
 }
 
 /// Token ids as a batch `[sequences, length]` of int64.
@@ -86,8 +90,9 @@ pub fn local_step_while(
     micro_batch: usize,
     go_on: impl FnMut() -> bool,
 ) -> Result<LocalStep, TrainError> {
+    let precision = model.precision();
     let (gradients, sequence_losses) =
-        accumulate_while(model, tokens, micro_batch, Precision::F32, go_on, |_, _| {})?;
+        accumulate_while(model, tokens, micro_batch, precision, go_on, |_, _| {})?;
     let loss = mean_of(&sequence_losses);
     Ok(LocalStep { gradients, loss, sequence_losses })
 }
@@ -127,7 +132,7 @@ fn accumulate_while(
         if !sequence_losses.is_empty() && !go_on() {
             break;
         }
-        let losses = model.accumulate(&part, precision, 1.0 / total as f64, &mut gradients);
+        let losses = model.accumulate(&part, precision, 1.0 / total as f64, &mut gradients)?;
         each(&gradients, losses.len());
         sequence_losses.extend(losses);
     }

@@ -55,7 +55,7 @@ impl Pace {
         let step = started.elapsed();
         let some = tokens(batch);
         let started = Instant::now();
-        model.sequence_losses(&some, 32);
+        model.sequence_losses(&some, 32).map_err(train::TrainError::from)?;
         let loss = started.elapsed() / batch.max(1) as u32;
         Ok(Self { step, loss, cores: std::thread::available_parallelism().map_or(1, usize::from) })
     }

@@ -52,6 +52,9 @@ pub enum KernelError {
         /// Its answer.
         code: String,
     },
+    /// libtorch refuses a product.
+    #[error("libtorch says: {0}")]
+    Torch(String),
     /// Spans that do not fit each other.
     #[error("{0}")]
     Shape(String),

@@ -16,7 +16,7 @@ use crate::{
     gradient::{Layout, SparseTensor, sketch_seed},
     manifest::{GauntletConfig, OuterConfig},
     model::{Llama, parameter_shapes},
-    train::sketches,
+    train::{TrainError, sketches},
     window::Window,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -265,7 +265,7 @@ impl Network {
             None => None,
         };
         let random = text.tokens(&random)?;
-        let random_before = losses(&self.model, &random);
+        let random_before = losses(&self.model, &random)?;
         let step = step * rules.evaluation_step;
         let shared = Shared { window, seed: *seed, step, random, random_before, spread, chosen };
         let observation = |at: usize| -> Result<Observation, LabError> {
@@ -292,14 +292,14 @@ impl Network {
         let (hotkey, upload) = (self.members[at].hotkey.clone(), &uploads[at]);
         let own = data::judged(&shared.seed, hotkey.as_ref(), &upload.claimed, rules.own_sequences);
         let own = text.tokens(&own)?;
-        let own_before = losses(&self.model, &own);
+        let own_before = losses(&self.model, &own)?;
         let audits = self.audits(text, rules, upload, &hotkey, shared)?;
         let before = self.model.snapshot();
         let (rule, layout) = (self.settings.outer.rule, &self.layout);
         let model = &mut self.model;
         let mut after = |peers: &[&[SparseTensor]]| -> Result<(Vec<f64>, Vec<f64>), LabError> {
             aggregate::step(rule, peers, layout, model.parameters(), shared.step)?;
-            let measured = (losses(model, &own), losses(model, &shared.random));
+            let measured = (losses(model, &own)?, losses(model, &shared.random)?);
             model.restore(&before);
             Ok(measured)
         };
@@ -348,8 +348,8 @@ fn peer(uid: u16, member: &Member) -> Peer {
     Peer { hotkey: member.hotkey.clone(), uid, registered_at_block: 0 }
 }
 
-fn losses(model: &Llama, tokens: &Tensor) -> Vec<f64> {
-    model.sequence_losses(tokens, FORWARD).into_iter().map(f64::from).collect()
+fn losses(model: &Llama, tokens: &Tensor) -> Result<Vec<f64>, TrainError> {
+    Ok(model.sequence_losses(tokens, FORWARD)?.into_iter().map(f64::from).collect())
 }
 
 /// Bytes of an object's positions and values: what grows with the model.

@@ -4,6 +4,7 @@ use super::{LabError, Task};
 use crate::{
     data::{Permutation, Sequences},
     model::Llama,
+    train::TrainError,
 };
 use tch::{Device, Tensor};
 
@@ -70,7 +71,7 @@ impl Text {
     /// What reading says.
     pub fn held_out(&self, model: &Llama) -> Result<f64, LabError> {
         let held_out: Vec<u64> = self.sequences.held_out().collect();
-        let losses = model.sequence_losses(&self.tokens(&held_out)?, TOGETHER);
+        let losses = model.sequence_losses(&self.tokens(&held_out)?, TOGETHER).map_err(TrainError::from)?;
         Ok(losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / losses.len().max(1) as f64)
     }
 

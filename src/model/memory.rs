@@ -1,6 +1,7 @@
 //! The memory of tensors as bytes, without a copy. The only place of the model that is `unsafe`.
 
 use tch::{Device, Kind, Tensor};
+use templar_kernels::Span;
 
 #[cfg(target_endian = "big")]
 compile_error!("weights are little-endian in files and hashes; this machine's are not");
@@ -41,6 +42,16 @@ pub(crate) fn floats_in_place_mut(tensor: &mut Tensor) -> Option<&mut [f32]> {
     // SAFETY: as in `floats_in_place`; others that share the memory do not touch it before the borrow ends, because models
     // are trained, stepped and read one after the other.
     Some(unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<f32>(), tensor.numel()) })
+}
+
+/// The elements of a tensor for a kernel of the device that it is on; none of one that does not lie in one piece.
+#[allow(unsafe_code, reason = "kernels are given libtorch's memory")]
+pub(super) fn span(tensor: &Tensor) -> Span {
+    let length = if tensor.is_contiguous() { tensor.numel() } else { 0 };
+    // SAFETY: so many elements follow the first. Kernels run in the order of libtorch's own work, in which memory that a tensor gave
+    // back is used by nothing before; what a pass writes is its own, and parameters change between passes only. libtorch aligns
+    // memory to 64 bytes, and views of a pass begin at rows, whose widths are multiples of 16 bytes.
+    unsafe { Span::new(tensor.data_ptr() as u64, length) }
 }
 
 /// Shows the elements of some tensors, in row-major order; those that are elsewhere or laid out otherwise are copied first.

@@ -1,27 +1,34 @@
 //! Forward and backward without autograd: what each step of the backward needs is known, so memory is had once and used again, and
-//! what lies between two matrix products is one loop.
+//! what lies between two matrix products is one loop or one kernel ([`super::fused`]).
 //!
-//! The arithmetic is that of [`super::forward`], with float32 weights on the CPU; gradients are those of autograd but for the order of
-//! sums (`tests` compares them). Attention is libtorch's.
+//! The arithmetic is that of [`super::forward`]. Weights, the residual stream, gradients and all sums are float32; what products read
+//! and write is float32 too, or bf16. Gradients are those of autograd but for the order of sums (`tests` compares them). Attention is
+//! libtorch's.
 
-use super::{floats, floats_in_place, floats_in_place_mut, forward::repeated, shapes::PER_LAYER};
+use super::{
+    floats,
+    forward::{attend, repeated},
+    fused::{Fused, torch},
+    shapes::PER_LAYER,
+};
 use crate::manifest::ModelConfig;
 use tch::{Device, Kind, Tensor};
-use templar_kernels::{Host, Turns};
+use templar_kernels::KernelError;
 
-/// Logits that are in memory at once: 64 MB.
-const LOGITS: i64 = 1 << 24;
+/// Logits that are in memory at once: 64 MB of float32 on a processor, 512 MB of bf16 on a GPU.
+const LOGITS: [i64; 2] = [1 << 24, 1 << 28];
 
 /// The memory of a pass over some sequences of one length.
 #[derive(Debug)]
 pub(super) struct Pass {
     config: ModelConfig,
-    fused: Host,
-    turns: Turns,
+    fused: Fused,
     batch: i64,
     length: i64,
     /// One for each block where gradients are asked for; else all blocks use the first.
     blocks: Vec<Block>,
+    /// Matrices as products read them, where that is not how they are; nothing for the weights of norms.
+    matrices: Vec<Option<Tensor>>,
     /// The residual stream after the last block, and what its norm multiplied each row by.
     last: Tensor,
     last_scales: Tensor,
@@ -32,8 +39,10 @@ pub(super) struct Pass {
     /// What goes into a block's last product, `[rows, intermediate]`.
     wide: Tensor,
     logits: Tensor,
-    /// The gradient of the residual stream; nothing where no gradients are asked for.
+    losses: Tensor,
+    /// The gradient of the residual stream, and as products read it; nothing where no gradients are asked for.
     gradient: Tensor,
+    copy: Tensor,
 }
 
 /// What a block leaves for its backward.
@@ -45,12 +54,22 @@ struct Block {
     key: Tensor,
     value: Tensor,
     seen: Tensor,
-    /// Of the softmax of each query.
-    logarithms: Tensor,
+    attention: Attention,
     middle: Tensor,
     middle_scales: Tensor,
     gate: Tensor,
     up: Tensor,
+}
+
+/// What attention leaves for its backward.
+#[derive(Debug)]
+enum Attention {
+    /// Nothing: no gradients are asked for.
+    Nothing,
+    /// Logarithms of the sums of each query's softmax.
+    Logarithms(Tensor),
+    /// Queries, keys and values, of which autograd has gradients.
+    Graph([Tensor; 3]),
 }
 
 /// A block's parameters by their place in it.
@@ -64,27 +83,42 @@ const DOWN: usize = 6;
 const FIRST_NORM: usize = 7;
 const SECOND_NORM: usize = 8;
 
-impl Block {
-    fn new(config: &ModelConfig, rows: i64) -> Self {
-        let heads = config.hidden_size / config.heads * config.kv_heads;
-        Self {
-            x: room(rows, config.hidden_size),
-            scales: room(1, rows),
-            query: room(rows, config.hidden_size),
-            key: room(rows, heads),
-            value: room(rows, heads),
-            seen: Tensor::new(),
-            logarithms: Tensor::new(),
-            middle: room(rows, config.hidden_size),
-            middle_scales: room(1, rows),
-            gate: room(rows, config.intermediate_size),
-            up: room(rows, config.intermediate_size),
-        }
+/// Makes tensors of rows on one device.
+#[derive(Clone, Copy)]
+struct Room {
+    device: Device,
+    kind: Kind,
+}
+
+impl Room {
+    /// Of what products read and write.
+    fn rows(self, rows: i64, width: i64) -> Result<Tensor, KernelError> {
+        torch(Tensor::f_empty([rows, width], (self.kind, self.device)))
+    }
+
+    /// Of float32.
+    fn floats(self, rows: i64, width: i64) -> Result<Tensor, KernelError> {
+        torch(Tensor::f_empty([rows, width], (Kind::Float, self.device)))
     }
 }
 
-fn room(rows: i64, width: i64) -> Tensor {
-    Tensor::empty([rows, width], (Kind::Float, Device::Cpu))
+impl Block {
+    fn new(config: &ModelConfig, rows: i64, room: Room) -> Result<Self, KernelError> {
+        let heads = config.hidden_size / config.heads * config.kv_heads;
+        Ok(Self {
+            x: room.floats(rows, config.hidden_size)?,
+            scales: room.floats(1, rows)?,
+            query: room.rows(rows, config.hidden_size)?,
+            key: room.rows(rows, heads)?,
+            value: room.rows(rows, heads)?,
+            seen: Tensor::new(),
+            attention: Attention::Nothing,
+            middle: room.floats(rows, config.hidden_size)?,
+            middle_scales: room.floats(1, rows)?,
+            gate: room.rows(rows, config.intermediate_size)?,
+            up: room.rows(rows, config.intermediate_size)?,
+        })
+    }
 }
 
 /// Gradients to add to, and what each sequence's loss counts.
@@ -94,312 +128,373 @@ pub(super) struct Gradients<'a> {
 }
 
 impl Pass {
-    /// Room for `batch` sequences of `length` predicted tokens; `backward` says whether gradients will be asked for. `cos` and
-    /// `sin` are the rotary angles, `[length, head width]`, each half the same.
+    /// Room on `device` for `batch` sequences of `length` predicted tokens; `backward` says whether gradients will be asked for.
     pub(super) fn new(
         config: &ModelConfig,
-        (cos, sin): (&Tensor, &Tensor),
-        batch: i64,
-        length: i64,
+        fused: Fused,
+        device: Device,
+        (batch, length): (i64, i64),
         backward: bool,
-    ) -> Self {
+    ) -> Result<Self, KernelError> {
+        let room = Room { device, kind: fused.kind() };
         let rows = batch * length;
-        let half = |t: &Tensor| floats(&t.narrow(1, 0, config.hidden_size / config.heads / 2));
         let blocks = if backward { config.layers } else { config.layers.min(1) };
-        let together = (LOGITS / config.vocab_size.max(1)).clamp(1, rows.max(1));
-        Self {
+        let most = LOGITS[usize::from(matches!(fused, Fused::Device { .. }))];
+        let together = (most / config.vocab_size.max(1)).clamp(1, rows.max(1));
+        let blocks = (0..blocks).map(|_| Block::new(config, rows, room)).collect::<Result<_, _>>()?;
+        let own = |is: bool, room: Result<Tensor, KernelError>| if is { room } else { Ok(Tensor::new()) };
+        Ok(Self {
             config: config.clone(),
-            fused: Host::default(),
-            turns: Turns { cos: half(cos), sin: half(sin), length: length as usize },
             batch,
             length,
-            blocks: (0..blocks).map(|_| Block::new(config, rows)).collect(),
-            last: room(rows, config.hidden_size),
-            last_scales: room(1, rows),
-            normed: room(rows, config.hidden_size),
-            narrow: room(rows, config.hidden_size),
-            wide: room(rows, config.intermediate_size),
-            logits: room(together, config.vocab_size),
-            gradient: if backward { room(rows, config.hidden_size) } else { Tensor::new() },
-        }
+            blocks,
+            matrices: Vec::new(),
+            last: room.floats(rows, config.hidden_size)?,
+            last_scales: room.floats(1, rows)?,
+            normed: room.rows(rows, config.hidden_size)?,
+            narrow: room.rows(rows, config.hidden_size)?,
+            wide: room.rows(rows, config.intermediate_size)?,
+            logits: room.rows(together, config.vocab_size)?,
+            losses: room.floats(1, rows)?,
+            gradient: own(backward, room.floats(rows, config.hidden_size))?,
+            copy: own(backward && fused.kind() != Kind::Float, room.rows(rows, config.hidden_size))?,
+            fused,
+        })
     }
 
-    /// Whether it is of this size.
-    pub(super) fn fits(&self, batch: i64, length: i64, backward: bool) -> bool {
-        (self.batch, self.length) == (batch, length) && (!backward || self.gradient.numel() > 0)
+    /// Whether it is of this size and for products of this kind.
+    pub(super) fn fits(&self, (batch, length): (i64, i64), backward: bool, kind: Kind) -> bool {
+        (self.batch, self.length) == (batch, length)
+            && (!backward || self.gradient.numel() > 0)
+            && self.fused.kind() == kind
     }
 
     /// Bytes that it holds.
     pub(super) fn bytes(&self) -> usize {
-        let own = [&self.last, &self.normed, &self.narrow, &self.wide, &self.logits, &self.gradient];
+        let own =
+            [&self.last, &self.normed, &self.narrow, &self.wide, &self.logits, &self.gradient, &self.copy];
         let blocks = self
             .blocks
             .iter()
             .flat_map(|b| [&b.x, &b.query, &b.key, &b.value, &b.seen, &b.middle, &b.gate, &b.up]);
-        own.into_iter().chain(blocks).map(|tensor| 4 * tensor.numel()).sum()
+        let tensors = own.into_iter().chain(blocks).chain(self.matrices.iter().flatten());
+        tensors
+            .filter(|tensor| tensor.defined())
+            .map(|tensor| tensor.kind().elt_size_in_bytes() * tensor.numel())
+            .sum()
     }
 
     /// Mean cross-entropy in nats of each sequence of `tokens` (`[batch, length + 1]`), and with `gradients` their sum's gradient,
     /// which is added there.
+    ///
+    /// # Errors
+    /// What a GPU, its driver and libtorch say; sums may then have some of the gradients.
     pub(super) fn run(
         &mut self,
         parameters: &[(String, Tensor)],
         tokens: &Tensor,
         gradients: Option<Gradients<'_>>,
-    ) -> Vec<f32> {
+    ) -> Result<Vec<f32>, KernelError> {
         tch::no_grad(|| {
             let weights: Vec<Tensor> = parameters.iter().map(|(_, weight)| weight.detach()).collect();
+            let matrices = self.matrices(&weights)?;
             let read = tokens.narrow(1, 0, self.length).reshape([-1]);
             let targets = tokens.narrow(1, 1, self.length).reshape([-1]);
-            let targets = Vec::<i64>::try_from(&targets).unwrap_or_default();
-            self.blocks_forward(&weights, &read);
+            self.blocks_forward(&weights, &matrices, &read, gradients.is_some())?;
             let Some(mut gradients) = gradients else {
-                return self.head(&weights, &targets, None);
+                self.head(&matrices, &targets, None)?;
+                return Ok(self.sequence_losses());
             };
-            let losses = self.head(&weights, &targets, Some(&mut gradients));
-            self.blocks_backward(&weights, &read, gradients.sums);
-            losses
+            self.head(&matrices, &targets, Some(&mut gradients))?;
+            self.blocks_backward(&weights, &matrices, &read, gradients.sums)?;
+            Ok(self.sequence_losses())
         })
     }
 
-    fn blocks_forward(&mut self, weights: &[Tensor], tokens: &Tensor) {
-        let Self { config, fused, turns, blocks, last, last_scales, normed, narrow, wide, .. } = self;
+    /// The weights as products read them; norms have theirs in float32.
+    fn matrices(&mut self, weights: &[Tensor]) -> Result<Vec<Tensor>, KernelError> {
+        if self.fused.kind() == Kind::Float {
+            return Ok(weights.iter().map(Tensor::shallow_clone).collect());
+        }
+        if self.matrices.is_empty() {
+            let rounded = |weight: &Tensor| match weight.dim() {
+                2 => torch(Tensor::f_empty(weight.size(), (self.fused.kind(), weight.device()))).map(Some),
+                _ => Ok(None),
+            };
+            self.matrices = weights.iter().map(rounded).collect::<Result<_, _>>()?;
+        }
+        let both = weights.iter().zip(&self.matrices);
+        both.map(|(weight, matrix)| match matrix {
+            Some(matrix) => self.fused.round(weight, matrix).map(|()| matrix.shallow_clone()),
+            None => Ok(weight.shallow_clone()),
+        })
+        .collect()
+    }
+
+    fn blocks_forward(
+        &mut self,
+        weights: &[Tensor],
+        matrices: &[Tensor],
+        tokens: &Tensor,
+        backward: bool,
+    ) -> Result<(), KernelError> {
+        let Self { config, fused, blocks, last, last_scales, normed, narrow, wide, .. } = self;
+        let sizes = (self.batch, self.length);
         let shared = blocks.len() == 1;
         let epsilon = config.norm_epsilon as f32;
         let layers = config.layers as usize;
-        let at = |layer: usize, offset: usize| &weights[1 + layer * PER_LAYER + offset];
-        let last_norm = &weights[1 + layers * PER_LAYER];
+        let norm = |layer: usize, offset: usize| (&weights[1 + layer * PER_LAYER + offset], epsilon);
+        let matrix = |layer: usize, offset: usize| &matrices[1 + layer * PER_LAYER + offset];
+        let last_norm = (&weights[1 + layers * PER_LAYER], epsilon);
         let index = |layer: usize| if shared { 0 } else { layer };
         match blocks.first_mut() {
             Some(Block { x, scales, .. }) => {
-                let _ = weights[0].index_select_out(x, 0, tokens);
-                norm(*fused, x, None, at(0, FIRST_NORM), epsilon, normed, scales);
+                fused.embed(&weights[0], tokens, x)?;
+                fused.norm(x, None, norm(0, FIRST_NORM), normed, scales)?;
             }
             None => {
-                let _ = weights[0].index_select_out(last, 0, tokens);
-                norm(*fused, last, None, last_norm, epsilon, normed, last_scales);
+                fused.embed(&weights[0], tokens, last)?;
+                fused.norm(last, None, last_norm, normed, last_scales)?;
             }
         }
         for layer in 0..layers {
             let block = &mut blocks[index(layer)];
-            product(normed, at(layer, QUERY), &block.query);
-            product(normed, at(layer, KEY), &block.key);
-            product(normed, at(layer, VALUE), &block.value);
-            rotate(*fused, &mut block.query, turns, false);
-            rotate(*fused, &mut block.key, turns, false);
-            let (seen, logarithms) = {
-                let [query, key, value] = heads(config, self.batch, self.length, block);
-                Tensor::internal_scaled_dot_product_flash_attention_for_cpu(
-                    &query,
-                    &key,
-                    &value,
-                    0.0,
-                    self.length > 1,
-                    None::<&Tensor>,
-                    None,
-                )
-            };
-            block.seen = seen.transpose(1, 2).reshape([-1, config.hidden_size]);
-            block.logarithms = logarithms;
-            product(&block.seen, at(layer, OUT), narrow);
+            product(normed, matrix(layer, QUERY), &block.query)?;
+            product(normed, matrix(layer, KEY), &block.key)?;
+            product(normed, matrix(layer, VALUE), &block.value)?;
+            fused.rotate(&mut block.query, false)?;
+            fused.rotate(&mut block.key, false)?;
+            (block.seen, block.attention) = attention(config, sizes, fused, block, backward)?;
+            product(&block.seen, matrix(layer, OUT), narrow)?;
             let Block { x, middle, middle_scales, gate, up, .. } = block;
             let added = Some((&*narrow, middle));
-            norm(*fused, x, added, at(layer, SECOND_NORM), epsilon, normed, middle_scales);
-            product(normed, at(layer, GATE), gate);
-            product(normed, at(layer, UP), up);
-            fused.swiglu(read(gate), read(up), write(wide));
-            product(wide, at(layer, DOWN), narrow);
+            fused.norm(x, added, norm(layer, SECOND_NORM), normed, middle_scales)?;
+            product(normed, matrix(layer, GATE), gate)?;
+            product(normed, matrix(layer, UP), up)?;
+            fused.swiglu(gate, up, wide)?;
+            product(wide, matrix(layer, DOWN), narrow)?;
             if layer + 1 < layers {
-                let weight = at(layer + 1, FIRST_NORM);
+                let next = norm(layer + 1, FIRST_NORM);
                 if shared {
                     let Block { x, scales, middle, .. } = &mut blocks[0];
-                    norm(*fused, middle, Some((narrow, x)), weight, epsilon, normed, scales);
+                    fused.norm(middle, Some((narrow, x)), next, normed, scales)?;
                 } else if let [.., from, to] = &mut blocks[..layer + 2] {
-                    let added = Some((&*narrow, &mut to.x));
-                    norm(*fused, &from.middle, added, weight, epsilon, normed, &mut to.scales);
+                    fused.norm(&from.middle, Some((narrow, &mut to.x)), next, normed, &mut to.scales)?;
                 }
             } else {
                 let middle = &blocks[index(layer)].middle;
-                norm(*fused, middle, Some((narrow, last)), last_norm, epsilon, normed, last_scales);
+                fused.norm(middle, Some((narrow, last)), last_norm, normed, last_scales)?;
             }
         }
+        Ok(())
     }
 
-    /// Losses of all sequences from the last norm; with `gradients` also those of the head and, in `narrow`, of what came out of the
+    /// Losses of all tokens from the last norm; with `gradients` also those of the head and, in `narrow`, of what came out of the
     /// norm.
     fn head(
         &mut self,
-        weights: &[Tensor],
-        targets: &[i64],
+        matrices: &[Tensor],
+        targets: &Tensor,
         mut gradients: Option<&mut Gradients<'_>>,
-    ) -> Vec<f32> {
-        let at = if self.config.tied { 0 } else { weights.len() - 1 };
+    ) -> Result<(), KernelError> {
+        let at = if self.config.tied { 0 } else { matrices.len() - 1 };
         let rows = self.batch * self.length;
-        let together = self.logits.size()[0];
-        let mut losses = vec![0f32; targets.len()];
-        for first in (0..rows).step_by(together.max(1) as usize) {
+        let together = self.logits.size().first().copied().unwrap_or(1).max(1);
+        for first in (0..rows).step_by(together as usize) {
             let count = together.min(rows - first);
-            let here = first as usize..(first + count) as usize;
             let mut logits = self.logits.narrow(0, 0, count);
             let normed = self.normed.narrow(0, first, count);
-            product(&normed, &weights[at], &logits);
+            product(&normed, &matrices[at], &logits)?;
             let weight = gradients.as_ref().map(|gradients| (gradients.weight / self.length as f64) as f32);
-            let width = self.config.vocab_size as usize;
-            let (targets, losses) = (&targets[here.clone()], &mut losses[here]);
-            self.fused.cross_entropy(write(&mut logits), width, targets, weight, losses);
+            let mut losses = self.losses.narrow(1, first, count);
+            self.fused.cross_entropy(&mut logits, &targets.narrow(0, first, count), weight, &mut losses)?;
             if let Some(gradients) = &mut gradients {
-                add_product(&mut gradients.sums[at], &logits.tr(), &normed);
-                let _ = logits.mm_out(&self.narrow.narrow(0, first, count), &weights[at]);
+                self.fused.add_product(&mut gradients.sums[at], &logits.tr(), &normed)?;
+                multiply(&logits, &matrices[at], &self.narrow.narrow(0, first, count))?;
             }
         }
+        Ok(())
+    }
+
+    /// The mean of each sequence's losses.
+    fn sequence_losses(&self) -> Vec<f32> {
         let mean = |losses: &[f32]| {
             (losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / losses.len() as f64) as f32
         };
-        losses.chunks(self.length.max(1) as usize).map(mean).collect()
+        floats(&self.losses).chunks(self.length.max(1) as usize).map(mean).collect()
     }
 
-    fn blocks_backward(&mut self, weights: &[Tensor], tokens: &Tensor, sums: &mut [Tensor]) {
-        let Self { config, fused, turns, batch, length, blocks, normed, narrow, wide, gradient, .. } = self;
+    fn blocks_backward(
+        &mut self,
+        weights: &[Tensor],
+        matrices: &[Tensor],
+        tokens: &Tensor,
+        sums: &mut [Tensor],
+    ) -> Result<(), KernelError> {
+        let Self { config, fused, blocks, normed, narrow, wide, gradient, copy, .. } = self;
+        let sizes = (self.batch, self.length);
         let layers = config.layers as usize;
         let end = 1 + layers * PER_LAYER;
-        norm_backward(
-            *fused,
-            (&self.last, &self.last_scales, &weights[end]),
-            narrow,
-            (gradient, true),
-            &mut sums[end],
-        );
+        let last = (&self.last, &self.last_scales, &weights[end]);
+        fused.norm_backward(last, narrow, (gradient, true), copy, &mut sums[end])?;
         for layer in (0..layers).rev() {
             let first = 1 + layer * PER_LAYER;
-            let at = |offset: usize| &weights[first + offset];
+            let matrix = |offset: usize| &matrices[first + offset];
             let block = &mut blocks[layer];
             let sums = &mut sums[first..first + PER_LAYER];
 
-            let _ = gradient.mm_out(wide, at(DOWN));
-            fused.swiglu_backward(write(&mut block.gate), write(&mut block.up), write(wide));
-            add_product(&mut sums[DOWN], &gradient.tr(), wide);
-            norm_again(*fused, &block.middle, &block.middle_scales, at(SECOND_NORM), normed);
-            add_product(&mut sums[GATE], &block.gate.tr(), normed);
-            add_product(&mut sums[UP], &block.up.tr(), normed);
-            let _ = block.gate.mm_out(narrow, at(GATE));
-            add_product(narrow, &block.up, at(UP));
-            let Block { middle, middle_scales, .. } = block;
-            let norm = (&*middle, &*middle_scales, at(SECOND_NORM));
-            norm_backward(*fused, norm, narrow, (gradient, false), &mut sums[SECOND_NORM]);
+            let change = read_by_products(fused, gradient, copy);
+            multiply(&change, matrix(DOWN), wide)?;
+            fused.swiglu_backward(&mut block.gate, &mut block.up, wide)?;
+            fused.add_product(&mut sums[DOWN], &change.tr(), wide)?;
+            let norm = (&block.middle, &block.middle_scales, &weights[first + SECOND_NORM]);
+            fused.norm_again(norm, normed)?;
+            fused.add_product(&mut sums[GATE], &block.gate.tr(), normed)?;
+            fused.add_product(&mut sums[UP], &block.up.tr(), normed)?;
+            multiply(&block.gate, matrix(GATE), narrow)?;
+            add_product(narrow, &block.up, matrix(UP))?;
+            fused.norm_backward(norm, narrow, (gradient, false), copy, &mut sums[SECOND_NORM])?;
 
-            add_product(&mut sums[OUT], &gradient.tr(), &block.seen);
-            let _ = gradient.mm_out(narrow, at(OUT));
-            let [mut query, mut key, value] = attention_backward(config, *batch, *length, block, narrow);
-            rotate(*fused, &mut query, turns, true);
-            rotate(*fused, &mut key, turns, true);
-            norm_again(*fused, &block.x, &block.scales, at(FIRST_NORM), normed);
+            let change = read_by_products(fused, gradient, copy);
+            fused.add_product(&mut sums[OUT], &change.tr(), &block.seen)?;
+            multiply(&change, matrix(OUT), narrow)?;
+            let [mut query, mut key, value] = attention_backward(config, sizes, block, narrow)?;
+            fused.rotate(&mut query, true)?;
+            fused.rotate(&mut key, true)?;
+            let norm = (&block.x, &block.scales, &weights[first + FIRST_NORM]);
+            fused.norm_again(norm, normed)?;
             for (offset, change) in [(QUERY, &query), (KEY, &key), (VALUE, &value)] {
-                add_product(&mut sums[offset], &change.tr(), normed);
+                fused.add_product(&mut sums[offset], &change.tr(), normed)?;
             }
-            let _ = query.mm_out(narrow, at(QUERY));
-            add_product(narrow, &key, at(KEY));
-            add_product(narrow, &value, at(VALUE));
-            let norm = (&block.x, &block.scales, at(FIRST_NORM));
-            norm_backward(*fused, norm, narrow, (gradient, false), &mut sums[FIRST_NORM]);
+            multiply(&query, matrix(QUERY), narrow)?;
+            add_product(narrow, &key, matrix(KEY))?;
+            add_product(narrow, &value, matrix(VALUE))?;
+            fused.norm_backward(norm, narrow, (gradient, false), copy, &mut sums[FIRST_NORM])?;
         }
-        let _ = sums[0].index_add_(0, tokens, gradient);
+        fused.embed_backward(&mut sums[0], tokens, gradient)
     }
 }
 
-fn read(tensor: &Tensor) -> &[f32] {
-    floats_in_place(tensor).unwrap_or(&[])
+/// The residual stream's gradient as products read it.
+fn read_by_products(fused: &Fused, gradient: &Tensor, copy: &Tensor) -> Tensor {
+    if fused.kind() == Kind::Float { gradient.shallow_clone() } else { copy.shallow_clone() }
 }
 
-fn write(tensor: &mut Tensor) -> &mut [f32] {
-    floats_in_place_mut(tensor).unwrap_or(&mut [])
+/// `out = a b`.
+fn multiply(a: &Tensor, b: &Tensor, out: &Tensor) -> Result<(), KernelError> {
+    torch(a.f_mm_out(out, b)).map(drop)
 }
 
-/// See [`Host::rms_norm`].
-fn norm(
-    fused: Host,
-    x: &Tensor,
-    added: Option<(&Tensor, &mut Tensor)>,
-    weight: &Tensor,
-    epsilon: f32,
-    out: &mut Tensor,
-    scales: &mut Tensor,
-) {
-    let added = added.map(|(add, sum)| (read(add), write(sum)));
-    fused.rms_norm(read(x), added, read(weight), epsilon, write(out), write(scales));
-}
-
-fn norm_again(fused: Host, x: &Tensor, scales: &Tensor, weight: &Tensor, out: &mut Tensor) {
-    fused.rms_norm_again(read(x), read(scales), read(weight), write(out));
-}
-
-/// See [`Host::rms_norm_backward`].
-fn norm_backward(
-    fused: Host,
-    (x, scales, weight): (&Tensor, &Tensor, &Tensor),
-    change: &Tensor,
-    (gradient, new): (&mut Tensor, bool),
-    of_weight: &mut Tensor,
-) {
-    let (x, scales, weight) = (read(x), read(scales), read(weight));
-    fused.rms_norm_backward(x, scales, weight, read(change), write(gradient), new, write(of_weight));
-}
-
-fn rotate(fused: Host, x: &mut Tensor, turns: &Turns, back: bool) {
-    let width = x.size().last().map_or(0, |width| *width as usize);
-    fused.rotate(write(x), width, turns, back);
+/// `sum += a b`, all as products read them.
+fn add_product(sum: &mut Tensor, a: &Tensor, b: &Tensor) -> Result<(), KernelError> {
+    torch(sum.f_addmm_(a, b)).map(drop)
 }
 
 /// `out = x weight^T`.
-fn product(x: &Tensor, weight: &Tensor, out: &Tensor) {
-    let _ = x.mm_out(out, &weight.tr());
-}
-
-/// `sum += a b`.
-fn add_product(sum: &mut Tensor, a: &Tensor, b: &Tensor) {
-    let _ = sum.addmm_(a, b);
+fn product(x: &Tensor, weight: &Tensor, out: &Tensor) -> Result<(), KernelError> {
+    torch(x.f_mm_out(out, &weight.tr())).map(drop)
 }
 
 /// Queries, keys and values as attention wants them, `[batch, heads, length, width]`; keys and values once for each query head.
-fn heads(config: &ModelConfig, batch: i64, length: i64, block: &Block) -> [Tensor; 3] {
+fn heads(
+    config: &ModelConfig,
+    (batch, length): (i64, i64),
+    [query, key, value]: [&Tensor; 3],
+) -> [Tensor; 3] {
     let width = config.hidden_size / config.heads;
     let shared = config.heads / config.kv_heads;
     let split = |t: &Tensor, heads: i64| t.view([batch, length, heads, width]).transpose(1, 2);
     [
-        split(&block.query, config.heads),
-        repeated(split(&block.key, config.kv_heads), shared),
-        repeated(split(&block.value, config.kv_heads), shared),
+        split(query, config.heads),
+        repeated(split(key, config.kv_heads), shared),
+        repeated(split(value, config.kv_heads), shared),
     ]
+}
+
+/// What the queries of a block see, `[rows, heads * width]`.
+///
+/// libtorch's binding has the backward of its CPU attention, and of none of those for GPUs: there autograd does it.
+fn attention(
+    config: &ModelConfig,
+    sizes: (i64, i64),
+    fused: &Fused,
+    block: &Block,
+    backward: bool,
+) -> Result<(Tensor, Attention), KernelError> {
+    let causal = sizes.1 > 1;
+    let own = [&block.query, &block.key, &block.value];
+    let rows = |seen: Tensor| seen.transpose(1, 2).reshape([-1, config.hidden_size]);
+    match fused {
+        Fused::Host { .. } => {
+            let [query, key, value] = heads(config, sizes, own);
+            let (seen, logarithms) = torch(Tensor::f_internal_scaled_dot_product_flash_attention_for_cpu(
+                &query,
+                &key,
+                &value,
+                0.0,
+                causal,
+                None::<&Tensor>,
+                None,
+            ))?;
+            Ok((rows(seen), Attention::Logarithms(logarithms)))
+        }
+        Fused::Device { .. } if backward => tch::with_grad(|| {
+            let leaves = own.map(|t| t.detach().set_requires_grad(true));
+            let [query, key, value] = heads(config, sizes, leaves.each_ref());
+            Ok((rows(attend(&query, &key, &value, None, causal)), Attention::Graph(leaves)))
+        }),
+        Fused::Device { .. } => {
+            let [query, key, value] = heads(config, sizes, own);
+            Ok((rows(attend(&query, &key, &value, None, causal)), Attention::Nothing))
+        }
+    }
 }
 
 /// Gradients of queries, keys and values, `[rows, heads * width]`, from that of what was seen.
 fn attention_backward(
     config: &ModelConfig,
-    batch: i64,
-    length: i64,
-    block: &Block,
+    sizes: (i64, i64),
+    block: &mut Block,
     change: &Tensor,
-) -> [Tensor; 3] {
+) -> Result<[Tensor; 3], KernelError> {
+    let (batch, length) = sizes;
     let width = config.hidden_size / config.heads;
     let shared = config.heads / config.kv_heads;
-    let [query, key, value] = heads(config, batch, length, block);
-    let split = |t: &Tensor| t.view([batch, length, config.heads, width]).transpose(1, 2);
-    let (query, key, value) = Tensor::internal_scaled_dot_product_flash_attention_for_cpu_backward(
-        &split(change),
-        &query,
-        &key,
-        &value,
-        &split(&block.seen),
-        &block.logarithms,
-        0.0,
-        length > 1,
-        None::<&Tensor>,
-        None,
-    );
-    // A head of keys or values was used by several heads of queries: its gradient is the sum of theirs.
-    let summed = |t: Tensor| match shared {
-        1 => t,
-        _ => t.view([batch, config.kv_heads, shared, length, width]).sum_dim_intlist(2, false, Kind::Float),
-    };
-    let rows = |t: Tensor| t.transpose(1, 2).reshape([batch * length, -1]).contiguous();
-    [rows(query), rows(summed(key)), rows(summed(value))]
+    let seen = std::mem::take(&mut block.seen);
+    match std::mem::replace(&mut block.attention, Attention::Nothing) {
+        Attention::Logarithms(logarithms) => {
+            let [query, key, value] = heads(config, sizes, [&block.query, &block.key, &block.value]);
+            let split = |t: &Tensor| t.view([batch, length, config.heads, width]).transpose(1, 2);
+            let (query, key, value) =
+                torch(Tensor::f_internal_scaled_dot_product_flash_attention_for_cpu_backward(
+                    &split(change),
+                    &query,
+                    &key,
+                    &value,
+                    &split(&seen),
+                    &logarithms,
+                    0.0,
+                    length > 1,
+                    None::<&Tensor>,
+                    None,
+                ))?;
+            // A head of keys or values was used by several heads of queries: its gradient is the sum of theirs.
+            let summed = |t: Tensor| match shared {
+                1 => t,
+                _ => t.view([batch, config.kv_heads, shared, length, width]).sum_dim_intlist(
+                    2,
+                    false,
+                    Kind::Float,
+                ),
+            };
+            let rows = |t: Tensor| t.transpose(1, 2).reshape([batch * length, -1]).contiguous();
+            Ok([rows(query), rows(summed(key)), rows(summed(value))])
+        }
+        Attention::Graph(leaves) => tch::with_grad(|| {
+            // The gradient of a product's sum by one factor is the other one.
+            torch((&seen * change).sum(Kind::Float).f_backward())?;
+            Ok(leaves.map(|leaf| leaf.grad().contiguous()))
+        }),
+        Attention::Nothing => Err(KernelError::Shape("a pass without gradients has none".to_owned())),
+    }
 }

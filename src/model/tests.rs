@@ -1,6 +1,10 @@
 use super::*;
 use crate::{manifest::ManifestFile, train};
 
+#[allow(dead_code, reason = "the kernels' own tests use all of it")]
+#[path = "../../tests/kernels/emulator.rs"]
+mod emulator;
+
 fn tiny() -> ModelConfig {
     ModelConfig {
         vocab_size: 64,
@@ -91,9 +95,9 @@ fn a_saved_model_is_the_same_and_another_file_is_refused() {
 fn the_loss_of_a_sequence_is_its_own() {
     let model = Llama::new(&tiny(), 4, Device::Cpu);
     let tokens = tokens(5, 17);
-    let together = model.sequence_losses(&tokens, 5);
+    let together = model.sequence_losses(&tokens, 5).unwrap();
     assert_eq!(together.len(), 5);
-    for (alone, together) in model.sequence_losses(&tokens, 1).iter().zip(&together) {
+    for (alone, together) in model.sequence_losses(&tokens, 1).unwrap().iter().zip(&together) {
         assert!((alone - together).abs() < 1e-5);
     }
     // Longer than the training length works too, and the past does not see the future.
@@ -148,7 +152,7 @@ fn a_gradient_is_the_slope_of_the_loss() {
                 let _ = p.shallow_clone().g_add_(&(g * factor));
             }
         });
-        let losses = model.sequence_losses(&tokens, 4);
+        let losses = model.sequence_losses(&tokens, 4).unwrap();
         model.restore(&saved);
         losses.iter().map(|l| f64::from(*l)).sum::<f64>() / 4.0
     };
@@ -160,7 +164,7 @@ fn a_gradient_is_the_slope_of_the_loss() {
 fn both_ways(model: &Llama, tokens: &Tensor) -> [(Vec<f32>, Vec<Tensor>); 2] {
     let zeros = || model.parameters().iter().map(|(_, t)| t.detach().zeros_like()).collect::<Vec<_>>();
     let (mut ours, mut autograds) = (zeros(), zeros());
-    let ours_losses = model.accumulate(tokens, Precision::F32, 0.5, &mut ours);
+    let ours_losses = model.accumulate(tokens, Precision::F32, 0.5, &mut ours).unwrap();
     let losses = model.accumulate_by_autograd(tokens, Precision::F32, 0.5, &mut autograds);
     [(ours_losses, ours), (losses, autograds)]
 }
@@ -190,10 +194,51 @@ fn the_backward_is_autograds() {
                 // Of one token the gradient of queries is 0, and what is seen are roundings.
                 assert!(off <= 1e-5 * length + 1e-6 * all, "{name}: {off} of {length} and {all}, {config:?}");
             }
-            let alone = model.sequence_losses(&tokens, count as usize);
+            let alone = model.sequence_losses(&tokens, count as usize).unwrap();
             for (alone, losses) in alone.iter().zip(&losses) {
                 assert!((alone - losses).abs() < 1e-5, "{alone} {losses}");
             }
+        }
+    }
+}
+
+/// A GPU's pass, with its kernels emulated: float32 as autograd has it, bf16 near it.
+#[test]
+fn a_pass_with_kernels_is_autograds() {
+    let shapes = [
+        ModelConfig { intermediate_size: 72, ..tiny() },
+        ModelConfig { tied: true, layers: 1, kv_heads: 4, hidden_size: 40, ..tiny() },
+        ModelConfig { layers: 0, ..tiny() },
+    ];
+    for config in shapes {
+        let mut model = Llama::new(&config, 7, Device::Cpu);
+        let tokens = tokens(3, 17);
+        let [_, (expected, autograds)] = both_ways(&model, &tokens);
+        model.launch = Some(Arc::new(emulator::Emulator::new()));
+        let norm = |t: &Tensor| f64::try_from(t.norm()).unwrap();
+        let all = autograds.iter().map(norm).fold(0.0, f64::max);
+        for (precision, bound) in [(Precision::F32, 1e-5), (Precision::Bf16, 0.03)] {
+            let mut sums: Vec<Tensor> =
+                model.parameters().iter().map(|(_, t)| t.detach().zeros_like()).collect();
+            // Twice, in the same memory.
+            for _ in 0..2 {
+                sums.iter_mut().for_each(|sum| drop(sum.zero_()));
+                let losses = model.accumulate(&tokens, precision, 0.5, &mut sums).unwrap();
+                for (found, expected) in losses.iter().zip(&expected) {
+                    assert!(f64::from((found - expected).abs()) < bound, "{found} {expected}, {precision:?}");
+                }
+                for ((ours, expected), (name, _)) in sums.iter().zip(&autograds).zip(model.parameters()) {
+                    let (off, length) = (norm(&(ours - expected)), norm(expected));
+                    assert!(
+                        off <= bound * length + bound / 10.0 * all,
+                        "{name}: {off} of {length}, {precision:?}"
+                    );
+                }
+            }
+        }
+        let alone = model.sequence_losses(&tokens, 2).unwrap();
+        for (alone, expected) in alone.iter().zip(&expected) {
+            assert!((alone - expected).abs() < 1e-4, "{alone} {expected}");
         }
     }
 }
@@ -203,7 +248,7 @@ fn a_pass_gives_the_same_bits_each_time() {
     let model = Llama::new(&tiny(), 7, Device::Cpu);
     let [(losses, first), _] = both_ways(&model, &tokens(6, 17));
     // Memory of another size between them.
-    model.sequence_losses(&tokens(2, 9), 1);
+    model.sequence_losses(&tokens(2, 9), 1).unwrap();
     let [(again, second), _] = both_ways(&model, &tokens(6, 17));
     assert_eq!(losses, again);
     assert!(first.iter().zip(&second).all(|(a, b)| a.equal(b)));
@@ -239,9 +284,9 @@ fn how_long_a_pass_takes() {
                 work();
                 best[at] = best[at].min(1e3 * started.elapsed().as_secs_f64());
             };
-            time(0, &mut || model.accumulate(&tokens, Precision::F32, 0.1, &mut sums));
+            time(0, &mut || model.accumulate(&tokens, Precision::F32, 0.1, &mut sums).unwrap());
             time(1, &mut || model.accumulate_by_autograd(&tokens, Precision::F32, 0.1, &mut sums));
-            time(2, &mut || model.sequence_losses(&tokens, count as usize));
+            time(2, &mut || model.sequence_losses(&tokens, count as usize).unwrap());
             time(3, &mut || tch::no_grad(|| floats(&model.losses(&tokens))));
         }
         println!(

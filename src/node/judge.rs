@@ -10,7 +10,7 @@ use crate::{
     },
     gradient::{PseudoGradient, SparseTensor, sketch_seed},
     model::Llama,
-    train::sketches,
+    train::{TrainError, sketches},
     wallet::AccountId,
     window::Window,
 };
@@ -58,7 +58,7 @@ impl Judge {
     /// Mean loss of the replica on text that nobody trains on, nats a token.
     pub fn held_out(&self, view: &View<'_>) -> Result<f64, NodeError> {
         let sequences: Vec<u64> = view.corpus.held_out().collect();
-        let losses = losses(&view.replica.model, view, &view.tokens(&sequences)?);
+        let losses = losses(&view.replica.model, view, &view.tokens(&sequences)?)?;
         Ok(losses.iter().sum::<f64>() / losses.len().max(1) as f64)
     }
 
@@ -75,7 +75,7 @@ impl Judge {
     ) -> Result<Shared, NodeError> {
         let count = view.identity.manifest.parsed.gauntlet.random_sequences;
         let random = view.tokens(&data::random(seed, window, count, view.corpus.training()))?;
-        let before = losses(&self.before, view, &random);
+        let before = losses(&self.before, view, &random)?;
         let members = gathered.accepted().filter(|(hotkey, ..)| chosen.contains(*hotkey));
         let members = members.map(|(hotkey, _, delivered)| Ok((hotkey.clone(), delivered.gradient()?)));
         let members = members.collect::<Result<_, NodeError>>()?;
@@ -109,7 +109,7 @@ impl Judge {
         let count = view.identity.manifest.parsed.gauntlet.own_sequences;
         let own = view.tokens(&data::judged(&shared.seed, hotkey.as_ref(), &claimed, count))?;
         let tensors: Vec<&[SparseTensor]> = itself.iter().map(|payload| payload.tensors.as_slice()).collect();
-        let own_before = losses(&self.before, view, &own);
+        let own_before = losses(&self.before, view, &own)?;
         let [own_after, random_after] = self.after(view, &tensors, step, [&own, &shared.random])?;
         let chosen = shared.chosen.contains(hotkey);
         let others = shared.round_without(chosen.then_some(hotkey));
@@ -196,7 +196,11 @@ impl Judge {
     ) -> Result<[Vec<f64>; N], NodeError> {
         let (before, moved) = (self.before.parameters(), self.moved.parameters());
         aggregate::step_from(view.rule(), peers, view.replica.layout(), before, moved, step)?;
-        Ok(batches.map(|tokens| losses(&self.moved, view, tokens)))
+        let mut all = [const { Vec::new() }; N];
+        for (all, tokens) in all.iter_mut().zip(batches) {
+            *all = losses(&self.moved, view, tokens)?;
+        }
+        Ok(all)
     }
 }
 
@@ -209,7 +213,7 @@ impl Shared {
 }
 
 /// Mean loss of each sequence, nats a token.
-fn losses(model: &Llama, view: &View<'_>, tokens: &Tensor) -> Vec<f64> {
+fn losses(model: &Llama, view: &View<'_>, tokens: &Tensor) -> Result<Vec<f64>, TrainError> {
     let micro_batch = view.identity.manifest.parsed.train.micro_batch;
-    model.sequence_losses(tokens, micro_batch).into_iter().map(f64::from).collect()
+    Ok(model.sequence_losses(tokens, micro_batch)?.into_iter().map(f64::from).collect())
 }

@@ -36,8 +36,8 @@ pub fn sketched_step_while(
         sketches.push(own.collect());
         before = Some(sums);
     };
-    let (gradients, sequence_losses) =
-        accumulate_while(model, tokens, micro_batch, Precision::F32, go_on, each)?;
+    let precision = model.precision();
+    let (gradients, sequence_losses) = accumulate_while(model, tokens, micro_batch, precision, go_on, each)?;
     let loss = mean_of(&sequence_losses);
     Ok((LocalStep { gradients, loss, sequence_losses }, sketches))
 }
@@ -47,7 +47,8 @@ pub fn sketched_step_while(
 /// # Errors
 /// As [`local_step`](super::local_step).
 pub fn sketch(model: &mut Llama, tokens: &Tensor, seed: u64) -> Result<Vec<Sums>, TrainError> {
-    sketch_in(model, tokens, seed, Precision::F32)
+    let precision = model.precision();
+    sketch_in(model, tokens, seed, precision)
 }
 
 /// [`sketch`] in another precision.

@@ -71,7 +71,7 @@ fn learn(manifest: &Manifest, peers: usize, windows: u64) -> Vec<f64> {
     let mut miners: Vec<_> = (0..peers).map(|_| ErrorFeedback::new(&layout)).collect();
     let held_out = corpus.draw(128, true);
     let held_out_loss = |model: &Llama| {
-        let losses = model.sequence_losses(&held_out, 64);
+        let losses = model.sequence_losses(&held_out, 64).unwrap();
         losses.iter().map(|l| f64::from(*l)).sum::<f64>() / losses.len() as f64
     };
     let mut losses = vec![held_out_loss(&model)];
