@@ -101,6 +101,26 @@ enum Weight {
     Levels(f64),
 }
 
+/// What somebody else needs to compute one tensor of an aggregate: a GPU.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// How the tensor is cut.
+    pub layout: &'a TensorLayout,
+    /// Each peer's tensor, and what its codes count.
+    pub peers: Vec<(&'a SparseTensor, PeerWeight<'a>)>,
+    /// What 1 in a sum stands for under [`Rule::Mean`].
+    pub unit: f64,
+}
+
+/// From a peer's code to the whole number that enters a sum.
+#[derive(Debug, Clone, Copy)]
+pub enum PeerWeight<'a> {
+    /// With 8 bits: the number of each code.
+    Codes(&'a [i64; 256]),
+    /// With levels: the level times this, cut. Under [`Rule::Sign`] with a transform a number `n` other than 0 enters as `512 n + 1`.
+    Levels(f64),
+}
+
 impl Codec {
     /// Some peers' update. `peers` holds each peer's tensors in the layout's order; the result does not depend on the
     /// order of peers.
@@ -146,6 +166,16 @@ impl Aggregate<'_> {
     /// Under which rule.
     pub fn rule(&self) -> Rule {
         self.rule
+    }
+
+    /// One tensor, for whoever computes it elsewhere.
+    pub fn parts(&self, tensor: usize) -> Parts<'_> {
+        let weighed = &self.tensors[tensor];
+        let peers = weighed.peers.iter().map(|peer| match &peer.weight {
+            Weight::Codes(codes) => (peer.tensor, PeerWeight::Codes(codes.as_ref())),
+            Weight::Levels(factor) => (peer.tensor, PeerWeight::Levels(*factor)),
+        });
+        Parts { layout: weighed.layout, peers: peers.collect(), unit: weighed.unit }
     }
 
     /// The signs of one tensor, row after row: -1, 0 or 1 for each parameter. `out` has the tensor's length.

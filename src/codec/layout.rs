@@ -1,6 +1,7 @@
 //! How tensors are cut into chunks, and the sizes that follow from it.
 
 use crate::{
+    cosines, inverse,
     positions::Rice,
     settings::{Settings, Transform, Values},
 };
@@ -138,6 +139,20 @@ impl TensorLayout {
     /// Levels of the whole tensor: as many for each chunk as the values need.
     pub fn levels(&self) -> usize {
         self.chunks() * self.values.levels()
+    }
+
+    /// The whole numbers by which an aggregate's coefficients come back along the columns and along the rows of a chunk,
+    /// `[frequency][sample]`, and the product of what the two bases were multiplied by.
+    pub fn whole_bases(&self) -> (Vec<i16>, Vec<i16>, f64) {
+        let factor = match (self.chunk_rows, self.chunk_cols) {
+            (64, 64) => inverse::FACTOR,
+            _ => f64::from(1u32 << cosines::BASIS_BITS),
+        };
+        let turned = |side: usize| {
+            let whole = cosines::whole_basis(side, factor);
+            (0..side * side).map(|at| whole[at % side * side + at / side] as i16).collect()
+        };
+        (turned(self.chunk_rows), turned(self.chunk_cols), factor * factor)
     }
 
     /// Chunks that are worked on together, one such group by one thread: a row of the grid, or a stretch of runs.

@@ -50,7 +50,7 @@ mod sparse;
 mod transform;
 pub mod wire;
 
-pub use aggregate::{Aggregate, AggregateError, Norms, Rule};
+pub use aggregate::{Aggregate, AggregateError, Norms, Parts, PeerWeight, Rule};
 pub use cosines::basis;
 pub use feedback::{EncodeError, ErrorFeedback};
 pub use layout::{LayoutError, TensorLayout};

@@ -3,19 +3,25 @@
 //! [`SOURCE`] is compiled when it is first needed. Who runs it is a [`Launch`]: the GPU's driver, or in tests a program that does on the
 //! processor what a GPU would.
 
+mod codec;
+
+pub use codec::{Bases, Encoded, Sent, Target};
+
 use crate::KernelError;
 use std::{ffi::c_void, fmt::Debug, sync::Arc};
 
 /// The kernels, in CUDA C.
-pub const SOURCE: &str = include_str!("device/llama.cu");
+pub const SOURCE: &str = concat!(include_str!("device/llama.cu"), include_str!("device/codec.cu"));
 /// Their names.
-pub const KERNELS: [&str; 21] = [
+pub const KERNELS: [&str; 25] = [
     "accumulate",
     "adamw",
+    "aggregate_chunks",
     "column_sums",
     "cross_entropy_bf16",
     "cross_entropy_f32",
     "embed",
+    "encode_chunks",
     "rms_norm_again_bf16",
     "rms_norm_again_f32",
     "rms_norm_backward_bf16",
@@ -25,11 +31,13 @@ pub const KERNELS: [&str; 21] = [
     "rotate_bf16",
     "rotate_f32",
     "sign_step",
+    "sketch",
     "squares",
     "swiglu_backward_bf16",
     "swiglu_backward_f32",
     "swiglu_bf16",
     "swiglu_f32",
+    "take_off",
     "to_bf16",
 ];
 /// Threads of a block, of all kernels.
@@ -98,6 +106,8 @@ enum Argument {
     Number(i32),
     Count(i64),
     Float(f32),
+    Double(f64),
+    Bits(u64),
 }
 
 /// The kernels for activations of one kind.
@@ -428,6 +438,8 @@ impl Device {
                 Argument::Number(value) => (&raw mut *value).cast(),
                 Argument::Count(value) => (&raw mut *value).cast(),
                 Argument::Float(value) => (&raw mut *value).cast(),
+                Argument::Double(value) => (&raw mut *value).cast(),
+                Argument::Bits(value) => (&raw mut *value).cast(),
             })
             .collect();
         // SAFETY: the functions above give each kernel what its signature in `SOURCE` has (the tests run all of them), and spans

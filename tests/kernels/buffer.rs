@@ -46,6 +46,19 @@ impl Buffer {
         Self::of_bytes(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>(), 8)
     }
 
+    pub fn doubles(values: &[f64]) -> Self {
+        Self::of_bytes(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>(), 8)
+    }
+
+    /// Whole numbers of 16 bits.
+    pub fn shorts(values: &[u16]) -> Self {
+        Self::of_bytes(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>(), 2)
+    }
+
+    pub fn bytes(values: &[u8]) -> Self {
+        Self::of_bytes(values, 1)
+    }
+
     pub fn signs(values: &[i8]) -> Self {
         Self::of_bytes(&values.iter().map(|v| *v as u8).collect::<Vec<u8>>(), 1)
     }
@@ -55,17 +68,30 @@ impl Buffer {
         unsafe { Span::new(self.words[MARGIN..].as_mut_ptr() as u64, self.length) }
     }
 
-    /// The numbers; nothing was written beside them.
-    pub fn values(&self) -> Vec<f32> {
+    /// The bytes; nothing was written beside them.
+    pub fn raw(&self) -> Vec<u8> {
         let bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let (inside, end) = (16 * MARGIN, 16 * MARGIN + self.length * self.size);
         assert!(bytes[..inside].iter().chain(&bytes[end..]).all(|b| *b == u8::MAX), "written beside");
+        bytes[inside..end].to_vec()
+    }
+
+    /// As whole numbers of 16 bits.
+    pub fn words(&self) -> Vec<u16> {
+        self.raw().chunks(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect()
+    }
+
+    /// As float64.
+    pub fn wide(&self) -> Vec<f64> {
+        self.raw().chunks(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
+    }
+
+    /// As the floats that it was made of.
+    pub fn values(&self) -> Vec<f32> {
+        let bytes = self.raw();
         match self.size {
-            4 => bytes[inside..end].chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-            2 => bytes[inside..end]
-                .chunks(2)
-                .map(|b| f32::from_bits(u32::from_le_bytes([0, 0, b[0], b[1]])))
-                .collect(),
+            4 => bytes.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            2 => bytes.chunks(2).map(|b| f32::from_bits(u32::from_le_bytes([0, 0, b[0], b[1]]))).collect(),
             _ => panic!("these are not floats"),
         }
     }

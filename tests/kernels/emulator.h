@@ -128,6 +128,19 @@ static inline unsigned __shfl_xor_sync(unsigned, unsigned x, int mask) { return 
 static inline float __shfl_xor_sync(unsigned, float x, int mask) {
   return __uint_as_float(emulated::from_lane(__float_as_uint(x), threadIdx.x % 32 ^ mask));
 }
+static inline unsigned long long __shfl_xor_sync(unsigned, unsigned long long x, int mask) {
+  int lane = threadIdx.x % 32 ^ mask;
+  unsigned long long low = emulated::from_lane(unsigned(x), lane);
+  return low | (unsigned long long)emulated::from_lane(unsigned(x >> 32), lane) << 32;
+}
+static inline float __fadd_rn(float a, float b) { return a + b; }
+static inline float __fsub_rn(float a, float b) { return a - b; }
+static inline float __fmul_rn(float a, float b) { return a * b; }
+static inline double __dmul_rn(double a, double b) { return a * b; }
+static inline double __ddiv_rn(double a, double b) { return a / b; }
+static inline int __clz(int x) { return x == 0 ? 32 : __builtin_clz(unsigned(x)); }
+static inline int __clzll(long long x) { return x == 0 ? 64 : __builtin_clzll((unsigned long long)x); }
+template <class T> static inline T atomicMax(T* to, T x) { T before = *to; if (x > before) *to = x; return before; }
 template <class T> static inline T atomicAdd(T* to, T x) { T before = *to; *to += x; return before; }
 
 #define KERNEL(name) {#name, emulated::count(name), [](void** arguments) { emulated::call(name, arguments); }}

@@ -7,7 +7,7 @@ use templar_kernels::{Device, Host, Kind, Turns, device::AdamW};
 const KINDS: [Kind; 2] = [Kind::F32, Kind::Bf16];
 
 /// Numbers from -1 to 1, the same each time.
-fn numbers(seed: u64, count: usize) -> Vec<f32> {
+pub fn numbers(seed: u64, count: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..count)
         .map(|_| {
@@ -25,7 +25,7 @@ fn rounded(kind: Kind, values: &[f32]) -> Vec<f32> {
 }
 
 /// Runs a work with the threads in either order and gives the results of the first, which the second's equal bit for bit.
-fn both_orders(kind: Kind, work: impl Fn(&Device) -> Vec<Vec<f32>>) -> Vec<Vec<f32>> {
+pub fn both_orders(kind: Kind, work: impl Fn(&Device) -> Vec<Vec<f32>>) -> Vec<Vec<f32>> {
     let emulator = Emulator::new();
     let with = |backwards| Device::new(Arc::new(emulator.ordered(backwards)), kind);
     let (first, second) = (work(&with(false)), work(&with(true)));
