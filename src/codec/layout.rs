@@ -142,17 +142,22 @@ impl TensorLayout {
     }
 
     /// The whole numbers by which an aggregate's coefficients come back along the columns and along the rows of a chunk,
-    /// `[frequency][sample]`, and the product of what the two bases were multiplied by.
-    pub fn whole_bases(&self) -> (Vec<i16>, Vec<i16>, f64) {
-        let factor = match (self.chunk_rows, self.chunk_cols) {
-            (64, 64) => inverse::FACTOR,
-            _ => f64::from(1u32 << cosines::BASIS_BITS),
-        };
+    /// `[frequency][sample]`: the bases of its sides times the root of [`Self::whole_factor`].
+    pub fn whole_bases(&self) -> (Vec<i16>, Vec<i16>) {
+        let factor = self.whole_factor().sqrt();
         let turned = |side: usize| {
             let whole = cosines::whole_basis(side, factor);
             (0..side * side).map(|at| whole[at % side * side + at / side] as i16).collect()
         };
-        (turned(self.chunk_rows), turned(self.chunk_cols), factor * factor)
+        (turned(self.chunk_rows), turned(self.chunk_cols))
+    }
+
+    /// What the product of both bases was multiplied by, to be in whole numbers.
+    pub fn whole_factor(&self) -> f64 {
+        match (self.chunk_rows, self.chunk_cols) {
+            (64, 64) => inverse::FACTOR * inverse::FACTOR,
+            _ => inverse::PLAIN_FACTOR,
+        }
     }
 
     /// Chunks that are worked on together, one such group by one thread: a row of the grid, or a stretch of runs.

@@ -189,9 +189,9 @@ fn the_aggregate_has_the_processors_bits() {
                         weights: weights.span(),
                         unit: parts.unit,
                     };
-                    let (down, along, _) = match layout.transform {
+                    let (down, along) = match layout.transform {
                         Transform::Dct => layout.whole_bases(),
-                        Transform::None => (vec![0; 1], vec![0; 1], 1.0),
+                        Transform::None => (vec![0; 1], vec![0; 1]),
                     };
                     let shorts = |basis: &[i16]| {
                         Buffer::shorts(&basis.iter().map(|x| *x as u16).collect::<Vec<u16>>())
@@ -207,7 +207,8 @@ fn the_aggregate_has_the_processors_bits() {
                     if rule == Rule::Sign {
                         aggregate.signs(at, &mut expected_signs);
                     }
-                    for device in devices() {
+                    // One order of threads is enough for one peer.
+                    for device in &devices()[..count.min(2)] {
                         let (mut from, mut to) =
                             (Buffer::floats(&before), Buffer::floats(&vec![0.0; layout.len()]));
                         let step = Target::Step {
@@ -220,6 +221,9 @@ fn the_aggregate_has_the_processors_bits() {
                         let said = format!("{settings:?} {count} {rule:?} {}", layout.name);
                         let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
                         assert!(bits(&to.values()) == bits(&expected), "{said}");
+                        if count == 1 {
+                            continue;
+                        }
                         if rule == Rule::Mean {
                             let target = Target::Floats(to.span());
                             device.aggregate(layout, rule, sent, bases, target).unwrap();

@@ -167,7 +167,6 @@ impl Device {
                 size = of;
             }
         }
-        let (_, _, plain) = layout.whole_bases();
         let arguments = [
             span(sent.positions),
             span(sent.codes),
@@ -186,7 +185,7 @@ impl Device {
             number(layout.cols),
             Argument::Number(i32::from(rule == Rule::Sign)),
             Argument::Double(sent.unit),
-            Argument::Double(plain),
+            Argument::Double(layout.whole_factor()),
             signs,
             floats,
             step[0],
