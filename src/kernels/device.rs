@@ -315,14 +315,16 @@ impl Device {
         self.run(self.named("cross_entropy_f32", "cross_entropy_bf16"), rows, &arguments)
     }
 
-    /// Rows of a table (`[.., width]`, float32) by their numbers, whole ones of 64 bits that the table has.
+    /// Rows of a table (`[.., width]`, float32) by their numbers, whole ones of 64 bits; of one that the table does not have the row is
+    /// not a number.
     ///
     /// # Errors
     /// See [`Self::rms_norm`].
     pub fn embed(&self, table: Span, rows: Span, out: Span, width: usize) -> Result<(), KernelError> {
-        self.rows(table, width)?;
+        let (known, width) = self.rows(table, width)?;
         fit(&[out], rows.length * width)?;
-        self.run("embed", rows.length, &[span(table), span(rows), span(out), number(width)])
+        let arguments = [span(table), span(rows), span(out), count(known), number(width)];
+        self.run("embed", rows.length, &arguments)
     }
 
     /// `sum += part`, float32 and bf16.

@@ -436,4 +436,32 @@ mod tests {
         assert_eq!((exp(0.0), exp(-1000.0)), (1.0, exp(-87.0)));
         assert!(exp(f32::NAN).is_nan());
     }
+
+    /// Nothing is fused or put in another order, so that what two machines compute differs by their products alone.
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        let numbers = |seed: usize, count: usize| -> Vec<f32> {
+            (0..count).map(|at| ((at * 37 + seed * 101) % 211) as f32 / 50.0 - 2.0).collect()
+        };
+        let (rows, width) = (700, 93);
+        let results = Path::all().into_iter().map(|path| {
+            let host = Host::on(path);
+            let (x, change, weight) = (numbers(1, rows * width), numbers(2, rows * width), numbers(3, width));
+            let (mut out, mut scales) = (vec![0.0; rows * width], vec![0.0; rows]);
+            host.rms_norm(&x, None, &weight, 1e-5, &mut out, &mut scales);
+            let (mut gradient, mut of_weight) = (vec![f32::NAN; rows * width], vec![0.0; width]);
+            host.rms_norm_backward(&x, &scales, &weight, &change, &mut gradient, true, &mut of_weight);
+            let (mut gate, mut up, mut back) = (x.clone(), change.clone(), out.clone());
+            host.swiglu_backward(&mut gate, &mut up, &mut back);
+            let (mut logits, mut losses) = (x.clone(), vec![0.0; rows]);
+            let targets: Vec<i64> = (0..rows as i64).map(|row| row % width as i64).collect();
+            host.cross_entropy(&mut logits, width, &targets, Some(0.5), &mut losses);
+            let all = [out, scales, gradient, of_weight, gate, up, back, logits, losses];
+            (path.name(), all.map(|v| v.iter().map(|x| x.to_bits()).collect::<Vec<u32>>()))
+        });
+        let results: Vec<_> = results.collect();
+        for (name, result) in &results[1..] {
+            assert!(*result == results[0].1, "{name} and {} differ", results[0].0);
+        }
+    }
 }

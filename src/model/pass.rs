@@ -142,7 +142,6 @@ impl Pass {
         let most = LOGITS[usize::from(matches!(fused, Fused::Device { .. }))];
         let together = (most / config.vocab_size.max(1)).clamp(1, rows.max(1));
         let blocks = (0..blocks).map(|_| Block::new(config, rows, room)).collect::<Result<_, _>>()?;
-        let own = |is: bool, room: Result<Tensor, KernelError>| if is { room } else { Ok(Tensor::new()) };
         Ok(Self {
             config: config.clone(),
             batch,
@@ -156,8 +155,11 @@ impl Pass {
             wide: room.rows(rows, config.intermediate_size)?,
             logits: room.rows(together, config.vocab_size)?,
             losses: room.floats(1, rows)?,
-            gradient: own(backward, room.floats(rows, config.hidden_size))?,
-            copy: own(backward && fused.kind() != Kind::Float, room.rows(rows, config.hidden_size))?,
+            gradient: if backward { room.floats(rows, config.hidden_size)? } else { Tensor::new() },
+            copy: match backward && fused.kind() != Kind::Float {
+                true => room.rows(rows, config.hidden_size)?,
+                false => Tensor::new(),
+            },
             fused,
         })
     }

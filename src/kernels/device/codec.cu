@@ -7,29 +7,6 @@ typedef unsigned long long u64;
 typedef unsigned short u16;
 typedef unsigned char u8;
 
-__device__ __forceinline__ unsigned block_sum_whole(unsigned x) {
-  __shared__ unsigned parts[8];
-  for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(0xffffffffu, x, step);
-  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
-  __syncthreads();
-  unsigned sum = 0;
-  for (int i = 0; i < 8; i++) sum += parts[i];
-  __syncthreads();
-  return sum;
-}
-__device__ __forceinline__ u64 block_largest_whole(u64 x) {
-  __shared__ u64 parts[8];
-  for (int step = 16; step > 0; step /= 2) {
-    u64 other = __shfl_xor_sync(0xffffffffu, x, step);
-    x = other > x ? other : x;
-  }
-  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
-  __syncthreads();
-  u64 largest = parts[0];
-  for (int i = 1; i < 8; i++) largest = parts[i] > largest ? parts[i] : largest;
-  __syncthreads();
-  return largest;
-}
 // The sum over the threads before this one.
 __device__ __forceinline__ unsigned block_before(unsigned x) {
   __shared__ unsigned sums[256];
@@ -129,7 +106,7 @@ extern "C" __global__ void encode_chunks(const float* gradient, float* state, co
   for (int bit = 30; bit >= 0; bit--) {
     unsigned candidate = threshold | 1u << bit, count = 0;
     for (int i = 0; i < 16; i++) count += key[i] >= candidate;
-    count = block_sum_whole(count);
+    count = block_sum(count);
     if (count >= unsigned(kept)) threshold = candidate;
     if (count == unsigned(kept)) break;
   }
@@ -140,7 +117,7 @@ extern "C" __global__ void encode_chunks(const float* gradient, float* state, co
     largest = key[i] > largest ? key[i] : largest;
   }
   // Of equal ones the first, as far as there is room.
-  unsigned room = unsigned(kept) - block_sum_whole(above);
+  unsigned room = unsigned(kept) - block_sum(above);
   unsigned before = block_before(above), ties = block_before(equal);
   u16* chosen = (u16*)between;
   for (int i = 0; i < 16; i++) {
@@ -151,7 +128,7 @@ extern "C" __global__ void encode_chunks(const float* gradient, float* state, co
     before += key[i] > threshold;
     ties += tie;
   }
-  largest = unsigned(block_largest_whole(largest));
+  largest = block_largest(largest);
   if (t == 0) atomicMax(most, largest);
   for (int p = t; p < length; p += 256) own[p] = c[bank(p)];
   long first = chunk * kept;
@@ -177,7 +154,7 @@ extern "C" __global__ void encode_chunks(const float* gradient, float* state, co
   unsigned upper = 0;
   if (per_chunk == 2) {
     for (int i = t; i < kept; i += 256) upper += fabsf(c[bank(chosen[i])]) >= mean;
-    upper = block_sum_whole(upper);
+    upper = block_sum(upper);
     if (t < 16) {
       float sum = 0;
       for (int i = t; i < kept; i += 16) {
@@ -304,7 +281,7 @@ extern "C" __global__ void aggregate_chunks(const u16* positions, const u8* code
     for (int i = 0; i < 16; i++) wide[t + 256 * i] = by_sign ? mean[i] : (long long)(int)mean[i];
     __syncthreads();
   } else {
-    most = block_largest_whole(most);
+    most = block_largest(most);
     int shift = 64 - __clzll((long long)most) - 13;
     int right = shift > 0 ? shift : 0, left = shift < 0 ? -shift : 0;
     u64 half = shift > 0 ? u64(1) << (shift - 1) : 0;
@@ -338,7 +315,7 @@ extern "C" __global__ void aggregate_chunks(const u16* positions, const u8* code
         largest = low > largest ? low : largest;
         largest = high > largest ? high : largest;
       }
-      largest = unsigned(block_largest_whole(largest));
+      largest = block_largest(largest);
       int second = shift_of(largest);
       int half_step = int((1u << second) >> 1);
       int sums[16];

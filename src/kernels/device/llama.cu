@@ -47,25 +47,42 @@ __device__ __forceinline__ float load1(const float* from) { return *from; }
 __device__ __forceinline__ float load1(const bf16* from) { return widened(*from); }
 
 // The sum over a block of 256 threads, for all of them.
-__device__ __forceinline__ float block_sum(float x) {
-  __shared__ float parts[8];
+template <typename T>
+__device__ __forceinline__ T block_sum(T x) {
+  __shared__ T parts[8];
   for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(0xffffffffu, x, step);
   if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
   __syncthreads();
-  float sum = 0;
+  T sum = 0;
   for (int i = 0; i < 8; i++) sum += parts[i];
   __syncthreads();
   return sum;
 }
-__device__ __forceinline__ float block_largest(float x) {
-  __shared__ float parts[8];
-  for (int step = 16; step > 0; step /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, step));
+template <typename T>
+__device__ __forceinline__ T block_largest(T x) {
+  __shared__ T parts[8];
+  for (int step = 16; step > 0; step /= 2) {
+    T other = __shfl_xor_sync(0xffffffffu, x, step);
+    x = other > x ? other : x;
+  }
   if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
   __syncthreads();
-  float largest = parts[0];
-  for (int i = 1; i < 8; i++) largest = fmaxf(largest, parts[i]);
+  T largest = parts[0];
+  for (int i = 1; i < 8; i++) largest = parts[i] > largest ? parts[i] : largest;
   __syncthreads();
   return largest;
+}
+
+// `out = row * scale * weight` for the row of this block.
+template <typename T>
+__device__ __forceinline__ void scaled_row(const float* row, float scale, const float* weight, T* out, int width) {
+  for (int at = threadIdx.x * 8; at < width; at += 2048) {
+    float values[8], weights[8];
+    load8(row + at, values);
+    load8(weight + at, weights);
+    for (int i = 0; i < 8; i++) values[i] *= scale * weights[i];
+    store8(out + at, values);
+  }
 }
 
 // A block for each row: `sum = x + add` where there is one, `out = row * scale * weight`, `scale = 1 / sqrt(mean(row^2) + epsilon)`.
@@ -86,28 +103,7 @@ __device__ __forceinline__ void rms_norm_row(const float* x, const T* add, float
   }
   float scale = 1.0f / sqrtf(block_sum(squares) / width + epsilon);
   if (threadIdx.x == 0) scales[blockIdx.x] = scale;
-  const float* rows = add ? sum : x;
-  for (int at = threadIdx.x * 8; at < width; at += 2048) {
-    float values[8], weights[8];
-    load8(rows + row + at, values);
-    load8(weight + at, weights);
-    for (int i = 0; i < 8; i++) values[i] *= scale * weights[i];
-    store8(out + row + at, values);
-  }
-}
-
-// The same again, from the scales.
-template <typename T>
-__device__ __forceinline__ void rms_norm_again_row(const float* x, const float* scales, const float* weight, T* out, int width) {
-  long row = long(blockIdx.x) * width;
-  float scale = scales[blockIdx.x];
-  for (int at = threadIdx.x * 8; at < width; at += 2048) {
-    float values[8], weights[8];
-    load8(x + row + at, values);
-    load8(weight + at, weights);
-    for (int i = 0; i < 8; i++) values[i] *= scale * weights[i];
-    store8(out + row + at, values);
-  }
+  scaled_row((add ? sum : x) + row, scale, weight, out + row, width);
 }
 
 // Each block takes every so manieth row. `partial` gets a row of sums a block, for the weight's gradient; `copy` the residual
@@ -265,13 +261,16 @@ extern "C" __global__ void to_bf16(const float* from, bf16* to, long count) {
   }
 }
 
-// Rows of the embedding.
-extern "C" __global__ void embed(const float* table, const long long* tokens, float* out, int width) {
-  const float* from = table + tokens[blockIdx.x] * width;
+// Rows of the embedding; of a token that it does not have, what is not a number.
+extern "C" __global__ void embed(const float* table, const long long* tokens, float* out, long rows, int width) {
+  long long token = tokens[blockIdx.x];
+  bool known = token >= 0 && token < rows;
+  const float* from = table + (known ? token : 0) * width;
   float* to = out + long(blockIdx.x) * width;
   for (int at = threadIdx.x * 8; at < width; at += 2048) {
     float values[8];
     load8(from + at, values);
+    if (!known) for (int i = 0; i < 8; i++) values[i] = NOT_A_NUMBER;
     store8(to + at, values);
   }
 }
@@ -330,7 +329,8 @@ extern "C" __global__ void sign_step(float* weight, const signed char* signs, bf
   }                                                                                                                             \
   extern "C" __global__ void rms_norm_again_##KIND(const float* x, const float* scales, const float* weight, T* out,           \
                                                    int width) {                                                                 \
-    rms_norm_again_row(x, scales, weight, out, width);                                                                          \
+    long row = long(blockIdx.x) * width;                                                                                        \
+    scaled_row(x + row, scales[blockIdx.x], weight, out + row, width);                                                          \
   }                                                                                                                             \
   extern "C" __global__ void rms_norm_backward_##KIND(const float* x, const float* scales, const float* weight,                \
                                                       const T* change, float* gradient, int fresh, T* copy, float* partial,    \
