@@ -7,7 +7,8 @@ use crate::gradient::{Layout, SparseTensor, TensorLayout};
 const CHUNKS: usize = 256;
 /// Fewer candidates do not show what is usual; then only objects that are all but equal count as overlapping.
 const FEW: usize = 4;
-const ALL_BUT_EQUAL: f64 = 0.95;
+/// The similarity of objects that are equal, but for a little noise.
+pub(super) const ALL_BUT_EQUAL: f64 = 0.95;
 
 /// An object that stage 1 accepted.
 #[derive(Debug, Clone, Copy)]

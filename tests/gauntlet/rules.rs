@@ -7,6 +7,8 @@ use templar::{
     manifest::{GauntletConfig, ManifestFile},
 };
 
+#[path = "copies.rs"]
+mod copies;
 #[path = "slashing.rs"]
 mod slashing;
 

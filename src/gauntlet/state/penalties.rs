@@ -13,7 +13,7 @@ use crate::{
     manifest::Proof,
     window::Window,
 };
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 impl Gauntlet {
     /// Says what a bucket that did not answer means. Where most of those who took part before do not answer it is this validator's
@@ -53,8 +53,9 @@ impl Gauntlet {
     /// Of two objects that overlap too much, the copy is the one that its own data says less for ([`work_share::authorship`]);
     /// where that cannot be asked, the one of less strength; of equals the later one; of objects of the same second both.
     ///
-    /// The reference blames the later upload. Whoever reads an object while it is still being sent has the
-    /// earlier time stamp, but not the author's data.
+    /// Where declared work is audited, the window's audits decide first, and who has passed them is never the copy
+    /// ([`Self::may_be_a_copy`]). The reference blames the later upload. Whoever reads an object while it is still being sent has
+    /// the earlier time stamp, but not the author's data.
     pub(super) fn penalise_copies(
         &mut self,
         window: Window,
@@ -83,15 +84,19 @@ impl Gauntlet {
                 }
                 None => before,
             };
-            Some((author, seconds, case.before.uid))
+            Some((case.passed(), author, seconds, case.before.uid))
         };
         let mut found = Vec::new();
         for pair in overlapping {
             let [a, b] = &pair.hotkeys;
             let (Some(a_has), Some(b_has)) = (standing(a), standing(b)) else { continue };
-            let order = a_has.0.total_cmp(&b_has.0).then(b_has.1.cmp(&a_has.1));
-            found.push((a.clone(), b_has.2, pair.similarity, order.is_le()));
-            found.push((b.clone(), a_has.2, pair.similarity, order.is_ge()));
+            let by_audits = a_has.0.zip(b_has.0).map_or(Ordering::Equal, |(a, b)| a.cmp(&b));
+            let order = by_audits.then(a_has.1.total_cmp(&b_has.1)).then(b_has.2.cmp(&a_has.2));
+            let blamed = |of, copy| {
+                copy && cases.get(of).is_some_and(|case| self.may_be_a_copy(case, pair.similarity))
+            };
+            found.push((a.clone(), b_has.3, pair.similarity, blamed(a, order.is_le())));
+            found.push((b.clone(), a_has.3, pair.similarity, blamed(b, order.is_ge())));
         }
         for (hotkey, uid, similarity, copy) in found {
             let Some(case) = cases.get_mut(&hotkey) else { continue };
@@ -112,6 +117,18 @@ impl Gauntlet {
                 None if factor > 0.0 => case.penalties.push(penalty::copied_in_part(factor)),
                 None => case.penalties.push(penalty::copied()),
             }
+        }
+    }
+
+    /// Whether an object of this similarity to another can be taken for a copy of it.
+    ///
+    /// Who passed the window's audits computed what it declares, whatever that resembles: honest gradients of one model are alike, and
+    /// of many pairs some are more alike than any bound. Where declared work is audited and this peer was not, only an object that all
+    /// but equals the other is a copy: such a window adds nothing to its pay, and nobody knows beforehand who will be audited.
+    fn may_be_a_copy(&self, case: &Case, similarity: f64) -> bool {
+        match case.passed() {
+            Some(passed) => !passed,
+            None => self.config.proof != Proof::Audited || similarity >= overlap::ALL_BUT_EQUAL,
         }
     }
 

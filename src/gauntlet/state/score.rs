@@ -165,6 +165,11 @@ impl PeerState {
 }
 
 impl Case {
+    /// Whether all of the window's audits agreed with what it declared; `None` where it was not audited.
+    pub(super) fn passed(&self) -> Option<bool> {
+        Some(self.judged.as_ref()?.work? > 0.0)
+    }
+
     /// Whether the object is taken for a copy that earns nothing.
     pub(super) fn is_copied(&self) -> bool {
         self.penalties.iter().any(|p| p.rule == PenaltyRule::Copied && p.score_factor == 0.0)
