@@ -56,7 +56,8 @@ pub struct NodeArgs {
     /// Where the node keeps its state between runs.
     #[arg(long, value_name = "DIR", env = "TEMPLAR_DIR")]
     pub dir: Option<PathBuf>,
-    /// What computes: `auto`, `cpu` or `cuda:N`.
+    /// What computes: `auto`, `cpu` or `cuda:N`; several, separated by commas, share the work: a miner's
+    /// micro-batches, a validator's peers; `cuda:0,cuda:1`.
     #[arg(long, default_value = "auto")]
     pub device: String,
     /// Threads of the tensor library.
@@ -96,7 +97,10 @@ pub struct NodeContext {
     pub dir: PathBuf,
     /// The folder `dir`, locked for as long as this node lives.
     _folder: Folder,
+    /// Where the model is.
     pub device: Device,
+    /// What helps that device.
+    pub helpers: Vec<Device>,
     /// Where what the peers sent is kept while a window is judged.
     pub spool: Spool,
     from_start: bool,
@@ -123,7 +127,7 @@ const SOON: Duration = Duration::from_secs(15);
 
 /// Goes through the checks of [`prepare`] and says how each went; signs nothing and writes nothing.
 pub async fn dry_run(args: &NodeArgs, role: Role) -> Result<(), Failure> {
-    device::open(&args.device)?;
+    device::open_all(&args.device)?;
     let given = given_run(args, role)?;
     let account = args.wallet.open()?.hotkey_account()?;
     let mut found = String::new();
@@ -175,7 +179,7 @@ fn given_run(args: &NodeArgs, role: Role) -> Result<Option<ManifestFile>, Failur
 ///
 /// `new_run` lets a validator begin a run that nobody has begun.
 pub async fn prepare(args: &NodeArgs, role: Role, new_run: bool) -> Result<NodeContext, Failure> {
-    let device = device::open(&args.device)?;
+    let devices = device::open_all(&args.device)?;
     device::set_threads(args.threads);
     let given = given_run(args, role)?;
     let passwords = args.wallet.passwords.sources();
@@ -217,7 +221,7 @@ pub async fn prepare(args: &NodeArgs, role: Role, new_run: bool) -> Result<NodeC
     let manifest = Arc::new(manifest);
     let identity = Identity { chain, netuid: args.netuid, hotkey, manifest, bucket };
     let (read, from_start) = (own.read, args.from_start);
-    let means = Means { identity, buckets, read, folder, corpus, device, from_start };
+    let means = Means { identity, buckets, read, folder, corpus, devices, from_start };
     Ok(join(means, role, new_run).await?)
 }
 
@@ -230,13 +234,16 @@ pub struct Means {
     pub read: ReadCredential,
     pub folder: Folder,
     pub corpus: Sequences,
-    pub device: Device,
+    /// The model's and those that help it; a processor where there are none.
+    pub devices: Vec<Device>,
     pub from_start: bool,
 }
 
 /// Commits on chain what is not there yet, waits for the run, and catches up with it.
 pub async fn join(means: Means, role: Role, new_run: bool) -> Result<NodeContext, NodeError> {
-    let Means { identity, mut buckets, read, folder, corpus, device, from_start } = means;
+    let Means { identity, mut buckets, read, folder, corpus, devices, from_start } = means;
+    let (device, helpers) =
+        devices.split_first().map_or((Device::Cpu, &[][..]), |(first, rest)| (*first, rest));
     let dir = folder.path().to_owned();
     let run = Some(identity.manifest.as_ref()).filter(|_| role == Role::Validator);
     let (chain, netuid) = (identity.chain.as_ref(), identity.netuid);
@@ -275,6 +282,7 @@ pub async fn join(means: Means, role: Role, new_run: bool) -> Result<NodeContext
         dir,
         _folder: folder,
         device,
+        helpers: helpers.to_vec(),
         spool,
         from_start,
         applied: None,

@@ -6,10 +6,12 @@ use crate::{
     retention::{self, Retention},
 };
 use std::{sync::Arc, time::Duration};
-use tch::Tensor;
+use tch::{Device, Tensor};
 use templar::{
     gradient::{self, Expected, Header, PseudoGradient},
+    model::Llama,
     node::{self, Backoff, NodeError, Prefetch, Prefetched},
+    train::Models,
     wallet::verify,
     window::{Timing, Window},
 };
@@ -65,6 +67,8 @@ struct Work {
 struct Miner {
     ctx: NodeContext,
     learner: Learner,
+    /// Models on the devices that help.
+    helpers: Vec<Llama>,
     sabotage: Option<Sabotage>,
     closing: Closing,
     retention: Retention,
@@ -76,10 +80,13 @@ struct Miner {
 
 impl Miner {
     fn new(ctx: NodeContext, sabotage: Option<Sabotage>) -> Self {
-        let train = &ctx.identity.manifest.parsed.train;
+        let manifest = &ctx.identity.manifest.parsed;
+        let train = &manifest.train;
+        let helper = |device: &Device| Llama::new(&manifest.model, manifest.seed, *device);
+        let helpers = ctx.helpers.iter().map(helper).collect();
         let learner = Learner::open(&ctx.dir, train, &ctx.replica.model, ctx.replica.layout());
         let (closing, retention) = (Closing::default(), Retention::new(retention::of_a_miner()));
-        Self { ctx, learner, sabotage, closing, retention, taken_up: false, sent: None }
+        Self { ctx, learner, helpers, sabotage, closing, retention, taken_up: false, sent: None }
     }
 
     async fn mine(&mut self) -> Result<(), NodeError> {
@@ -285,8 +292,9 @@ impl Miner {
         let round = ctx.replica.round;
         let manifest = &ctx.identity.manifest;
         let seed = manifest.parsed.gauntlet.audit.map(|_| gradient::sketch_seed(&manifest.hash(), window));
+        let models = Models::new(&mut ctx.replica.model, &mut self.helpers);
         let Learned { update, loss, sequences, sketches } =
-            self.learner.learn(&mut ctx.replica.model, &tokens, round, seed, go_on)?;
+            self.learner.learn(models, &tokens, round, seed, go_on)?;
         assigned.truncate(sequences);
         let seconds = started.elapsed().as_secs_f64();
         tracing::info!(window, loss, sequences, seconds, phase = "train", "trained");

@@ -101,7 +101,7 @@ struct Validator {
 impl Validator {
     fn new(mut ctx: NodeContext) -> Result<Self, NodeError> {
         let state = State::open(&ctx)?;
-        let judge = Judge::new(&ctx.identity, ctx.device);
+        let judge = Judge::new(&ctx.identity, ctx.device, &ctx.helpers);
         let mut copies = Copies::open(ctx.dir.join("copies"))?;
         // A record may have been published just before this validator was interrupted.
         copies.publish(&ctx.identity.bucket);

@@ -145,7 +145,7 @@ impl Auditor {
             Some(bench) => bench,
             None => {
                 let replica = Replica::initial(manifest, self.start.start_window, self.device)?;
-                let judge = Judge::new(&self.identity, self.device);
+                let judge = Judge::new(&self.identity, self.device, &[]);
                 Bench { replica, judge }
             }
         };

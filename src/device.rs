@@ -3,6 +3,11 @@
 //! The linker drops `libtorch_cuda.so` as unneeded, and with it CUDA is invisible to libtorch; [`open`]
 //! therefore loads it by hand where it is present. One binary so serves machines with and without a GPU.
 
+#[cfg(test)]
+#[allow(dead_code, reason = "the kernels' own tests use all of it")]
+#[path = "../tests/kernels/emulator.rs"]
+pub(crate) mod emulator;
+
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -18,6 +23,9 @@ pub enum DeviceError {
     /// Not a device's name.
     #[error("`{0}` is not a device: use cpu, cuda:N or auto")]
     Unknown(String),
+    /// A GPU that is named twice.
+    #[error("cuda:{0} is named twice: a GPU has nothing to share with itself")]
+    Twice(usize),
     /// No such GPU.
     #[error("there is no cuda:{wanted}: libtorch sees {found} CUDA devices")]
     Missing {
@@ -54,15 +62,34 @@ pub fn open(name: &str) -> Result<Device, DeviceError> {
     }
 }
 
+/// Opens several devices, separated by commas, which share a node's work; the first is the one that its model is on.
+///
+/// # Errors
+/// As [`open`], and a GPU that is named twice.
+pub fn open_all(names: &str) -> Result<Vec<Device>, DeviceError> {
+    let devices: Vec<Device> = names.split(',').map(|name| open(name.trim())).collect::<Result<_, _>>()?;
+    for (at, device) in devices.iter().enumerate() {
+        if let (Device::Cuda(number), true) = (device, devices[..at].contains(device)) {
+            return Err(DeviceError::Twice(*number));
+        }
+    }
+    Ok(devices)
+}
+
 /// CUDA devices that libtorch sees, once `libtorch_cuda.so` is loaded.
 pub fn cuda_devices() -> usize {
     load_cuda();
     usize::try_from(tch::Cuda::device_count()).unwrap_or(0)
 }
 
-/// Threads of libtorch's CPU kernels in this process.
+/// Threads of libtorch's CPU kernels, for what this thread computes.
 pub fn set_threads(threads: usize) {
     tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
+}
+
+/// What [`set_threads`] has set in this thread. Others that compute for it have to be told: each has a number of its own.
+pub(crate) fn threads() -> usize {
+    usize::try_from(tch::get_num_threads()).unwrap_or(1)
 }
 
 /// Threads of our own kernels, those of the codec and the hash; all cores unless told. Only the first call counts, and only
@@ -145,5 +172,7 @@ mod tests {
         let found = cuda_devices();
         assert_eq!(open("cuda:99"), Err(DeviceError::Missing { wanted: 99, found }));
         assert_eq!(open("cuda").is_ok(), found > 0);
+        assert_eq!(open_all("cpu, cpu"), Ok(vec![Device::Cpu; 2]));
+        assert_eq!(open_all("cpu,,cpu"), Err(DeviceError::Unknown(String::new())));
     }
 }

@@ -12,6 +12,7 @@ pub mod generate;
 mod hash;
 pub mod hugging_face;
 mod initial;
+mod kernels;
 mod lent;
 pub mod likelihood;
 mod memory;
@@ -20,8 +21,10 @@ mod shapes;
 
 pub use files::ModelError;
 pub(crate) use files::{header, read_metadata, read_tensors, write_tensors, write_tensors_shown};
+pub(crate) use fused::torch;
 pub(crate) use hash::ModelHasher;
 pub use initial::initial_values;
+pub(crate) use kernels::{Kernels, Outcome, on_device};
 pub use lent::{Lender, Lent};
 pub(crate) use memory::{floats_in_place, floats_in_place_mut, made, with_bytes, with_floats};
 pub use shapes::{parameter_count, parameter_shapes};
@@ -34,13 +37,16 @@ use crate::{
 };
 use forward::Rope;
 use fused::Fused;
-use pass::{Gradients, Pass};
+use pass::{Asked, Gradients, Pass};
 use rayon::prelude::*;
 use sp_core::crypto::AccountId32;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tch::{Device, Kind, Tensor};
 use templar_kernels::{KernelError, Launch};
@@ -56,6 +62,8 @@ pub struct Llama {
     launch: Option<Arc<dyn Launch>>,
     /// The memory of passes over batches of the sizes that were used last.
     passes: Mutex<Vec<Pass>>,
+    /// Whether passes with gradients keep little, and compute it again.
+    again: AtomicBool,
 }
 
 /// Bytes of a pass's memory that are kept for the next; more is given back.
@@ -89,7 +97,15 @@ impl Llama {
         let rope = Rope::new(config, config.sequence_length, device);
         // Why there are none is logged where they are loaded.
         let launch = device::kernels(device).unwrap_or_default();
-        Self { config: config.clone(), parameters, rope, device, launch, passes: Mutex::default() }
+        Self {
+            config: config.clone(),
+            parameters,
+            rope,
+            device,
+            launch,
+            passes: Mutex::default(),
+            again: AtomicBool::new(false),
+        }
     }
 
     /// The shape that it was made for.
@@ -155,6 +171,17 @@ impl Llama {
         } else {
             Precision::F32
         }
+    }
+
+    /// Has somebody run kernels for it, whatever its device.
+    #[cfg(test)]
+    pub(crate) fn run_kernels(&mut self, launch: Arc<dyn Launch>) {
+        self.launch = Some(launch);
+    }
+
+    /// What else is done with the model on its device.
+    pub(crate) fn kernels(&self) -> Option<Kernels> {
+        self.launch.clone().map(|launch| Kernels::new(launch, self.device))
     }
 
     /// [`Self::losses`] without gradients in [`Self::precision`], `micro_batch` sequences at a time.
@@ -232,7 +259,7 @@ impl Llama {
         &self,
         tokens: &Tensor,
         precision: Precision,
-        backward: bool,
+        gradients: bool,
         work: impl FnOnce(&mut Pass) -> Result<T, KernelError>,
     ) -> Result<T, KernelError> {
         let size = match tokens.size().as_slice() {
@@ -243,24 +270,27 @@ impl Llama {
             Precision::F32 => Kind::Float,
             Precision::Bf16 => Kind::BFloat16,
         };
+        let asked = match (gradients, self.again.load(Ordering::Relaxed)) {
+            (false, _) => Asked::Losses,
+            (true, false) => Asked::Gradients,
+            (true, true) => Asked::GradientsAgain,
+        };
         let mut kept = std::mem::take(&mut *self.passes.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut pass = match kept.iter().position(|pass| pass.fits(size, backward, kind)) {
+        let mut pass = match kept.iter().position(|pass| pass.fits(size, asked, kind)) {
             Some(at) => kept.remove(at),
             None => {
-                let own = (size.1 > self.rope.length()).then(|| Rope::new(&self.config, size.1, self.device));
-                let angles = own.as_ref().unwrap_or(&self.rope).range(0, size.1);
-                let angles = (&angles.cos, &angles.sin);
-                let fused = match &self.launch {
-                    None => Fused::host(angles.0, angles.1),
-                    Some(launch) => {
-                        let kind = match precision {
-                            Precision::F32 => templar_kernels::Kind::F32,
-                            Precision::Bf16 => templar_kernels::Kind::Bf16,
-                        };
-                        Fused::device(launch.clone(), kind, angles, self.config.hidden_size)?
+                let made = self.new_pass(size, precision, asked);
+                match made {
+                    Err(KernelError::OutOfMemory) if asked == Asked::Gradients => {
+                        tracing::warn!(
+                            "the GPU's memory is too small for this micro-batch: blocks are computed twice, which takes a third longer"
+                        );
+                        self.again.store(true, Ordering::Relaxed);
+                        kept.clear();
+                        self.new_pass(size, precision, Asked::GradientsAgain)?
                     }
-                };
-                Pass::new(&self.config, fused, self.device, size, backward)?
+                    made => made?,
+                }
             }
         };
         let result = work(&mut pass)?;
@@ -271,6 +301,29 @@ impl Llama {
         }
         *self.passes.lock().unwrap_or_else(PoisonError::into_inner) = kept;
         Ok(result)
+    }
+
+    fn new_pass(&self, size: (i64, i64), precision: Precision, asked: Asked) -> Result<Pass, KernelError> {
+        let own = (size.1 > self.rope.length()).then(|| Rope::new(&self.config, size.1, self.device));
+        let angles = own.as_ref().unwrap_or(&self.rope).range(0, size.1);
+        let angles = (&angles.cos, &angles.sin);
+        let fused = match &self.launch {
+            None => Fused::host(angles.0, angles.1),
+            Some(launch) => {
+                let kind = match precision {
+                    Precision::F32 => templar_kernels::Kind::F32,
+                    Precision::Bf16 => templar_kernels::Kind::Bf16,
+                };
+                Fused::device(launch.clone(), kind, angles, self.config.hidden_size)?
+            }
+        };
+        Pass::new(&self.config, fused, self.device, size, asked)
+    }
+
+    /// Says whether passes with gradients keep only what goes into each block and compute the block a second time: the same bits, in the
+    /// memory of one block instead of all of them, and a third more time. Where a GPU has too little memory it happens by itself.
+    pub fn recompute(&mut self, again: bool) {
+        *self.again.get_mut() = again;
     }
 
     /// The hash that docs/protocol.md defines: a tree of BLAKE3 over names, shapes and float32 weights. Equal hashes mean

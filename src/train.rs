@@ -1,7 +1,10 @@
 //! What a miner does in one window: gradients, averaged over micro-batches, or the steps of an [`inner`] loop.
 
 pub mod inner;
+mod models;
 pub mod sketches;
+
+pub use models::Models;
 
 use crate::{manifest::Precision, model::Llama};
 use tch::{Device, Tensor};
@@ -76,23 +79,23 @@ pub fn batch<T: Copy + Into<i64>, S: AsRef<[T]>>(
 /// # Errors
 /// No sequences, or a loss that is not finite.
 pub fn local_step(model: &mut Llama, tokens: &Tensor, micro_batch: usize) -> Result<LocalStep, TrainError> {
-    local_step_while(model, tokens, micro_batch, || true)
+    local_step_while(model.into(), tokens, micro_batch, || true)
 }
 
-/// [`local_step`], for as long as `go_on` says so before each micro-batch but the first: the result is that of the first so many
-/// sequences as [`LocalStep::sequence_losses`] has losses.
+/// [`local_step`], for as long as `go_on` says so before each micro-batch but the first (before each row of them, with several devices):
+/// the result is that of the first so many sequences as [`LocalStep::sequence_losses`] has losses.
 ///
 /// # Errors
 /// As [`local_step`].
 pub fn local_step_while(
-    model: &mut Llama,
+    mut models: Models<'_>,
     tokens: &Tensor,
     micro_batch: usize,
     go_on: impl FnMut() -> bool,
 ) -> Result<LocalStep, TrainError> {
-    let precision = model.precision();
-    let (gradients, sequence_losses) =
-        accumulate_while(model, tokens, micro_batch, precision, go_on, |_, _| {})?;
+    let precision = models.first().precision();
+    let (gradients, sequence_losses, _) =
+        accumulate_while(models, tokens, micro_batch, precision, go_on, |_, _, _| ())?;
     let loss = mean_of(&sequence_losses);
     Ok(LocalStep { gradients, loss, sequence_losses })
 }
@@ -103,46 +106,53 @@ fn mean_of(losses: &[f32]) -> f64 {
 
 /// Gradients of the mean loss, summed in float32 over micro-batches, and the loss of each sequence.
 fn accumulate(
-    model: &mut Llama,
+    models: Models<'_>,
     tokens: &Tensor,
     micro_batch: usize,
     precision: Precision,
 ) -> Result<(Vec<Tensor>, Vec<f32>), TrainError> {
-    accumulate_while(model, tokens, micro_batch, precision, || true, |_, _| {})
+    let (gradients, losses, _) =
+        accumulate_while(models, tokens, micro_batch, precision, || true, |_, _, _| ())?;
+    Ok((gradients, losses))
 }
 
-/// [`accumulate`], for as long as `go_on` says so before each micro-batch but the first. `each` sees the gradients so far after each,
-/// and how many sequences the micro-batch had.
-fn accumulate_while(
-    model: &mut Llama,
+/// Gradients, losses, and what was made of each micro-batch, with its number of sequences.
+type Accumulated<T> = (Vec<Tensor>, Vec<f32>, Vec<(usize, T)>);
+
+/// [`accumulate`], for as long as `go_on` says so before each row of micro-batches but the first. `each` sees the number of the device, its
+/// model and its gradients so far after each micro-batch.
+fn accumulate_while<T: Send>(
+    mut models: Models<'_>,
     tokens: &Tensor,
     micro_batch: usize,
     precision: Precision,
     mut go_on: impl FnMut() -> bool,
-    mut each: impl FnMut(&[Tensor], usize),
-) -> Result<(Vec<Tensor>, Vec<f32>), TrainError> {
+    each: impl Fn(usize, &Llama, &[Tensor]) -> T + Sync,
+) -> Result<Accumulated<T>, TrainError> {
     let total = tokens.size().first().copied().unwrap_or(0);
     if total == 0 {
         return Err(TrainError::NoSequences);
     }
-    let mut gradients: Vec<Tensor> =
-        model.parameters().iter().map(|(_, weight)| weight.detach().zeros_like()).collect();
+    let mut sums = models.zeros();
     let mut sequence_losses = Vec::with_capacity(total as usize);
-    for part in tokens.split(micro_batch.max(1) as i64, 0) {
+    let mut seen = Vec::new();
+    for row in tokens.split(micro_batch.max(1) as i64, 0).chunks(models.count()) {
         if !sequence_losses.is_empty() && !go_on() {
             break;
         }
-        let losses = model.accumulate(&part, precision, 1.0 / total as f64, &mut gradients)?;
-        each(&gradients, losses.len());
-        sequence_losses.extend(losses);
+        for (losses, made) in models.row(row, precision, 1.0 / total as f64, &mut sums, &each)? {
+            seen.push((losses.len(), made));
+            sequence_losses.extend(losses);
+        }
     }
+    let mut gradients = tch::no_grad(|| models::together(sums));
     let done = sequence_losses.len() as i64;
     if done < total {
         // Each was weighed as one of all; the mean is over those that were done.
         gradients = gradients.into_iter().map(|gradient| gradient * (total as f64 / done as f64)).collect();
     }
     if sequence_losses.iter().all(|l| l.is_finite()) {
-        Ok((gradients, sequence_losses))
+        Ok((gradients, sequence_losses, seen))
     } else {
         Err(TrainError::NotFinite)
     }
@@ -174,7 +184,7 @@ mod tests {
             turns += 1;
             turns < 3
         };
-        let early = local_step_while(&mut model, &tokens, 2, go_on).unwrap();
+        let early = local_step_while((&mut model).into(), &tokens, 2, go_on).unwrap();
         assert_eq!(early.sequence_losses.len(), 6, "three micro-batches of two");
         let same = local_step(&mut model, &tokens.narrow(0, 0, 6), 2).unwrap();
         assert_eq!(early.sequence_losses, same.sequence_losses);
@@ -182,7 +192,7 @@ mod tests {
         for (a, b) in early.gradients.iter().zip(&same.gradients) {
             assert!(a.allclose(b, 1e-5, 1e-7, false));
         }
-        let least = local_step_while(&mut model, &tokens, 2, || false).unwrap();
+        let least = local_step_while((&mut model).into(), &tokens, 2, || false).unwrap();
         assert_eq!(least.sequence_losses.len(), 2, "at least one micro-batch is done");
     }
 

@@ -15,7 +15,7 @@ use templar::{
     manifest::TrainConfig,
     model::{Llama, ModelError},
     node::NodeError,
-    train::{self, TrainError, inner::InnerOptimizer, sketches::sketched_step_while},
+    train::{self, Models, TrainError, inner::InnerOptimizer, sketches::sketched_step_while},
     window::Window,
 };
 
@@ -99,14 +99,14 @@ impl Learner {
     }
 
     /// Trains on tokens (`[sequences, length + 1]`) for as long as `go_on` says so: before each micro-batch, or before each step of an inner
-    /// loop, but the first. The model is as it was afterwards. `round` is the run's, counted from 0; `sketch_seed` is given where the run
+    /// loop, but the first. The first model is as it was afterwards. `round` is the run's, counted from 0; `sketch_seed` is given where the run
     /// asks for sketches.
     ///
     /// # Errors
     /// No sequences, and losses that are not finite.
     pub fn learn(
         &mut self,
-        model: &mut Llama,
+        models: Models<'_>,
         tokens: &Tensor,
         round: u64,
         sketch_seed: Option<u64>,
@@ -116,17 +116,17 @@ impl Learner {
         let Some(inner) = &mut self.inner else {
             let (step, sketches) = match sketch_seed {
                 Some(seed) => {
-                    let (step, all) = sketched_step_while(model, tokens, micro_batch, seed, go_on)?;
+                    let (step, all) = sketched_step_while(models, tokens, micro_batch, seed, go_on)?;
                     (step, all.iter().flat_map(|one| sketch::seal(one)).collect())
                 }
-                None => (train::local_step_while(model, tokens, micro_batch, go_on)?, Vec::new()),
+                None => (train::local_step_while(models, tokens, micro_batch, go_on)?, Vec::new()),
             };
             let sequences = step.sequence_losses.len();
             return Ok(Learned { update: step.gradients, loss: step.loss, sequences, sketches });
         };
         let batch = micro_batch * self.train.batches;
         let steps = tokens.split(batch as i64, 0);
-        let done = inner.here()?.run_while(model, &steps, micro_batch, round, go_on)?;
+        let done = inner.here()?.run_while(models, &steps, micro_batch, round, go_on)?;
         let sequences = steps.iter().take(done.losses.len()).map(|step| step.size()[0] as usize).sum();
         Ok(Learned { loss: done.loss(), update: done.deltas, sequences, sketches: Vec::new() })
     }
@@ -304,7 +304,7 @@ mod tests {
             let windows = [0, 1].map(|_| Tensor::randint(256, [count, 17], (Kind::Int64, Device::Cpu)));
             let mut window = |learner: &mut Learner, round: usize| {
                 let learned =
-                    learner.learn(&mut model, &windows[round], round as u64, None, || true).unwrap();
+                    learner.learn((&mut model).into(), &windows[round], round as u64, None, || true).unwrap();
                 assert_eq!(learned.sequences, count as usize);
                 let sent = learner.encode(round as u64, &learned.update).unwrap();
                 learner.settle(true).unwrap();
@@ -337,7 +337,7 @@ mod tests {
             asked += 1;
             asked < 3
         };
-        let learned = learner.learn(&mut model, &tokens, 0, None, go_on).unwrap();
+        let learned = learner.learn((&mut model).into(), &tokens, 0, None, go_on).unwrap();
         assert_eq!(learned.sequences, 6);
     }
 }

@@ -128,7 +128,8 @@ impl Process {
                 read,
                 folder: Folder::take(world.folder(who)).unwrap(),
                 corpus,
-                device: Device::Cpu,
+                // Every other node has two devices: what a node does must not depend on how many.
+                devices: vec![Device::Cpu; 1 + who % 2],
                 from_start: false,
             };
             match who < VALIDATORS {

@@ -52,7 +52,7 @@ pub mod wire;
 
 pub use aggregate::{Aggregate, AggregateError, Norms, Parts, PeerWeight, Rule};
 pub use cosines::basis;
-pub use feedback::{EncodeError, ErrorFeedback};
+pub use feedback::{EncodeError, ErrorFeedback, LARGEST};
 pub use layout::{LayoutError, TensorLayout};
 pub use settings::{Settings, Transform, Values};
 pub use simd::{Loops, Path};

@@ -1,6 +1,6 @@
 use super::*;
-use crate::manifest::CompressConfig;
-use tch::Kind;
+use crate::{device::emulator::Emulator, manifest::CompressConfig};
+use std::sync::Arc;
 
 fn layout(settings: &CompressConfig) -> Layout {
     let shapes = [("a", vec![128, 192]), ("b", vec![96, 40]), ("c", vec![130]), ("d", vec![7, 64])];
@@ -109,12 +109,12 @@ fn bad_gradients_are_refused_and_change_nothing() {
         for bad in [f64::NAN, f64::INFINITY, 1e37] {
             let wrong = good();
             let _ = wrong[3].narrow(0, 0, 1).fill_(bad);
-            assert_eq!(state.encode(&wrong), Err(EncodeError::NotFinite("d".to_owned())));
+            assert_eq!(state.encode(&wrong), Err(EncodeError::NotFinite("d".to_owned()).into()));
         }
-        assert_eq!(state.encode(&good()[..2]), Err(EncodeError::Count { found: 2, expected: 4 }));
+        assert_eq!(state.encode(&good()[..2]), Err(EncodeError::Count { found: 2, expected: 4 }.into()));
         let mut wrong = good();
         wrong[0] = wrong[0].narrow(0, 0, 100);
-        assert!(matches!(state.encode(&wrong), Err(EncodeError::Length { .. })));
+        assert!(matches!(state.encode(&wrong), Err(CompressError::Encode(EncodeError::Length { .. }))));
         assert_eq!(before, state.state.tensors());
     }
 }
@@ -164,5 +164,60 @@ fn what_was_not_sent_is_put_back_and_what_was_sent_is_not_kept() {
         assert!(zeros >= positions, "{zeros} of {positions}");
         assert!(late.iter().zip(&old).all(|(found, old)| *found == 0.0 || *found == old * beta));
         assert!(ErrorFeedback::new(&layout).put_back(&sent[1..]).is_err());
+    }
+}
+
+/// With a GPU's kernels, emulated: what is sent, what is kept, what is on disk and what is put back are a processor's.
+#[test]
+fn a_gpu_sends_the_same_and_keeps_the_rest() {
+    let layouts = [
+        CompressConfig { values: codec::Values::One, ..CompressConfig::demo(0.9, 64, 256) },
+        CompressConfig::demo(0.9, 64, 32),
+        CompressConfig::sparse_loco(0.95, 64, 64),
+    ];
+    for settings in layouts {
+        let layout = layout(&settings);
+        let kernels = || Some(Kernels::new(Arc::new(Emulator::new()), Device::Cpu));
+        let (mut here, mut there) = (ErrorFeedback::new(&layout), ErrorFeedback::new(&layout));
+        let alike = |here: &mut ErrorFeedback, there: &mut ErrorFeedback| {
+            let same = |a: &f32, b: &f32| (a - b).abs() < 1e-6;
+            let (here, there) = (here.here().tensors().iter(), there.here().tensors().iter());
+            let both: Vec<(f32, f32)> = here.flatten().copied().zip(there.flatten().copied()).collect();
+            // Where two coefficients are as large as each other one way sends the one and the other the other.
+            let other = both.iter().filter(|(a, b)| !same(a, b)).count();
+            assert!(other * 1000 <= both.len(), "{other} of {}, {settings:?}", both.len());
+        };
+        let first = gradients(&layout, 1);
+        let (expected, sent) = (here.encode(&first).unwrap(), there.encode_with(&first, kernels).unwrap());
+        assert!(there.there.is_some() && there.state.tensors().iter().flatten().all(|c| *c == 0.0));
+        for ((sent, expected), layout) in sent.iter().zip(&expected).zip(layout.tensors()) {
+            assert!(sent.fits(layout), "{settings:?} {}", layout.name);
+            let same = sent.positions.iter().zip(&expected.positions).filter(|(a, b)| a == b).count();
+            assert!(same * 100 >= 98 * layout.kept_values(), "{same}, {settings:?} {}", layout.name);
+        }
+        // It stays there, and is on disk as it would be from here.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.safetensors");
+        there.save(&path, &BTreeMap::new()).unwrap();
+        assert!(there.there.is_some());
+        let (mut read, _) = ErrorFeedback::load(&layout, &path).unwrap();
+        alike(&mut read, &mut here);
+        let second = gradients(&layout, 2);
+        let again = read.encode_with(&second, kernels).unwrap();
+        assert_eq!(again, there.encode_with(&second, || panic!("they are there")).unwrap());
+        here.encode(&second).unwrap();
+        alike(&mut here, &mut read);
+        // What was not sent is put back; what is not finite is refused, and changes nothing.
+        there.put_back(&again).unwrap();
+        assert!(there.there.is_none(), "it comes back for it");
+        let mut broken = gradients(&layout, 3);
+        broken[1] = broken[1].full_like(f64::NAN);
+        let before = there.here().tensors().to_vec();
+        let refused = there.encode_with(&broken, kernels).unwrap_err();
+        assert_eq!(refused, CompressError::Encode(EncodeError::NotFinite("b".to_owned())));
+        assert_eq!(there.here().tensors(), before);
+        assert!(there.encode_with(&broken[..2], kernels).is_err());
+        there.clear();
+        assert!(there.here().tensors().iter().flatten().all(|c| *c == 0.0));
     }
 }

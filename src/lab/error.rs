@@ -1,5 +1,6 @@
 use crate::{
-    codec::{AggregateError, EncodeError, LayoutError},
+    codec::{AggregateError, LayoutError},
+    compress::CompressError,
     data::DataError,
     gauntlet::GauntletError,
     manifest::ManifestError,
@@ -35,7 +36,7 @@ pub enum LabError {
     Train(#[from] TrainError),
     /// What was learned cannot be sent.
     #[error(transparent)]
-    Encode(#[from] EncodeError),
+    Encode(#[from] CompressError),
     /// The step cannot be computed.
     #[error(transparent)]
     Aggregate(#[from] AggregateError),

@@ -223,7 +223,7 @@ impl Network {
         let (step, sketches) = match self.gauntlets.is_empty() {
             true => (crate::train::local_step(&mut self.model, &tokens, claimed.len())?, Vec::new()),
             false => sketches::sketched_step_while(
-                &mut self.model,
+                (&mut self.model).into(),
                 &tokens,
                 self.settings.micro_batch,
                 seed,

@@ -223,7 +223,7 @@ impl Fused {
 }
 
 /// What libtorch says, in a sentence.
-pub(super) fn torch<T>(result: Result<T, TchError>) -> Result<T, KernelError> {
+pub(crate) fn torch<T>(result: Result<T, TchError>) -> Result<T, KernelError> {
     result.map_err(|error| {
         let text = error.to_string();
         match text.contains("out of memory") {

@@ -46,7 +46,7 @@ pub(crate) fn floats_in_place_mut(tensor: &mut Tensor) -> Option<&mut [f32]> {
 
 /// The elements of a tensor for a kernel of the device that it is on; none of one that does not lie in one piece.
 #[allow(unsafe_code, reason = "kernels are given libtorch's memory")]
-pub(super) fn span(tensor: &Tensor) -> Span {
+pub(crate) fn span(tensor: &Tensor) -> Span {
     let length = if tensor.is_contiguous() { tensor.numel() } else { 0 };
     // SAFETY: so many elements follow the first. Kernels run in the order of libtorch's own work, in which memory that a tensor gave
     // back is used by nothing before; what a pass writes is its own, and parameters change between passes only. libtorch aligns

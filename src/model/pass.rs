@@ -25,8 +25,10 @@ pub(super) struct Pass {
     fused: Fused,
     batch: i64,
     length: i64,
-    /// One for each block where gradients are asked for; else all blocks use the first.
+    /// One for each block where gradients are asked for; else, and where blocks are computed again, all use the first.
     blocks: Vec<Block>,
+    /// Where blocks are computed again: what went into each, and what its norm multiplied each row by.
+    starts: Vec<[Tensor; 2]>,
     /// Matrices as products read them, where that is not how they are; nothing for the weights of norms.
     matrices: Vec<Option<Tensor>>,
     /// The residual stream after the last block, and what its norm multiplied each row by.
@@ -119,6 +121,41 @@ impl Block {
             up: room.rows(rows, config.intermediate_size)?,
         })
     }
+
+    /// From `x`, of which `normed` is what came out of its norm, to gate and up. `normed` and `narrow` are written to; with `keeps` what
+    /// attention needs for its backward is kept.
+    fn forward(
+        &mut self,
+        (config, sizes): (&ModelConfig, (i64, i64)),
+        fused: &Fused,
+        matrices: &[Tensor],
+        norm: (&Tensor, f32),
+        (normed, narrow): (&mut Tensor, &mut Tensor),
+        keeps: bool,
+    ) -> Result<(), KernelError> {
+        product(normed, &matrices[QUERY], &self.query)?;
+        product(normed, &matrices[KEY], &self.key)?;
+        product(normed, &matrices[VALUE], &self.value)?;
+        fused.rotate(&mut self.query, false)?;
+        fused.rotate(&mut self.key, false)?;
+        (self.seen, self.attention) = attention(config, sizes, fused, self, keeps)?;
+        product(&self.seen, &matrices[OUT], narrow)?;
+        let Self { x, middle, middle_scales, gate, up, .. } = self;
+        fused.norm(x, Some((&*narrow, middle)), norm, normed, middle_scales)?;
+        product(normed, &matrices[GATE], gate)?;
+        product(normed, &matrices[UP], up)
+    }
+}
+
+/// What a pass is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Losses.
+    Losses,
+    /// Gradients too.
+    Gradients,
+    /// Gradients, in less memory: of each block only what went into it is kept, and it is computed a second time, to the same bits.
+    GradientsAgain,
 }
 
 /// Gradients to add to, and what each sequence's loss counts.
@@ -128,17 +165,19 @@ pub(super) struct Gradients<'a> {
 }
 
 impl Pass {
-    /// Room on `device` for `batch` sequences of `length` predicted tokens; `backward` says whether gradients will be asked for.
+    /// Room on `device` for `batch` sequences of `length` predicted tokens.
     pub(super) fn new(
         config: &ModelConfig,
         fused: Fused,
         device: Device,
         (batch, length): (i64, i64),
-        backward: bool,
+        asked: Asked,
     ) -> Result<Self, KernelError> {
         let room = Room { device, kind: fused.kind() };
-        let rows = batch * length;
-        let blocks = if backward { config.layers } else { config.layers.min(1) };
+        let (rows, backward) = (batch * length, asked != Asked::Losses);
+        let blocks = if asked == Asked::Gradients { config.layers } else { config.layers.min(1) };
+        let starts = if asked == Asked::GradientsAgain { config.layers } else { 0 };
+        let start = |_| Ok([room.floats(rows, config.hidden_size)?, room.floats(1, rows)?]);
         let most = LOGITS[usize::from(matches!(fused, Fused::Device { .. }))];
         let together = (most / config.vocab_size.max(1)).clamp(1, rows.max(1));
         let blocks = (0..blocks).map(|_| Block::new(config, rows, room)).collect::<Result<_, _>>()?;
@@ -147,6 +186,7 @@ impl Pass {
             batch,
             length,
             blocks,
+            starts: (0..starts).map(start).collect::<Result<_, KernelError>>()?,
             matrices: Vec::new(),
             last: room.floats(rows, config.hidden_size)?,
             last_scales: room.floats(1, rows)?,
@@ -164,10 +204,16 @@ impl Pass {
         })
     }
 
-    /// Whether it is of this size and for products of this kind.
-    pub(super) fn fits(&self, (batch, length): (i64, i64), backward: bool, kind: Kind) -> bool {
+    /// Whether it is of this size and for products of this kind; one for gradients gives losses as well.
+    pub(super) fn fits(&self, (batch, length): (i64, i64), asked: Asked, kind: Kind) -> bool {
+        let again = !self.starts.is_empty() || self.config.layers == 0;
+        let whole = self.blocks.len() as i64 == self.config.layers;
         (self.batch, self.length) == (batch, length)
-            && (!backward || self.gradient.numel() > 0)
+            && match asked {
+                Asked::Losses => true,
+                Asked::Gradients => whole && self.gradient.numel() > 0,
+                Asked::GradientsAgain => again && self.gradient.numel() > 0,
+            }
             && self.fused.kind() == kind
     }
 
@@ -179,7 +225,8 @@ impl Pass {
             .blocks
             .iter()
             .flat_map(|b| [&b.x, &b.query, &b.key, &b.value, &b.seen, &b.middle, &b.gate, &b.up]);
-        let tensors = own.into_iter().chain(blocks).chain(self.matrices.iter().flatten());
+        let starts = self.starts.iter().map(|[x, _]| x);
+        let tensors = own.into_iter().chain(blocks).chain(starts).chain(self.matrices.iter().flatten());
         tensors
             .filter(|tensor| tensor.defined())
             .map(|tensor| tensor.kind().elt_size_in_bytes() * tensor.numel())
@@ -240,9 +287,11 @@ impl Pass {
         tokens: &Tensor,
         backward: bool,
     ) -> Result<(), KernelError> {
-        let Self { config, fused, blocks, last, last_scales, normed, narrow, wide, .. } = self;
+        let Self { config, fused, blocks, starts, last, last_scales, normed, narrow, wide, .. } = self;
         let sizes = (self.batch, self.length);
         let shared = blocks.len() == 1;
+        // What is computed again needs nothing of attention now.
+        let keeps = backward && starts.is_empty();
         let epsilon = config.norm_epsilon as f32;
         let layers = config.layers as usize;
         let norm = |layer: usize, offset: usize| (&weights[1 + layer * PER_LAYER + offset], epsilon);
@@ -261,18 +310,13 @@ impl Pass {
         }
         for layer in 0..layers {
             let block = &mut blocks[index(layer)];
-            product(normed, matrix(layer, QUERY), &block.query)?;
-            product(normed, matrix(layer, KEY), &block.key)?;
-            product(normed, matrix(layer, VALUE), &block.value)?;
-            fused.rotate(&mut block.query, false)?;
-            fused.rotate(&mut block.key, false)?;
-            (block.seen, block.attention) = attention(config, sizes, fused, block, backward)?;
-            product(&block.seen, matrix(layer, OUT), narrow)?;
-            let Block { x, middle, middle_scales, gate, up, .. } = block;
-            let added = Some((&*narrow, middle));
-            fused.norm(x, added, norm(layer, SECOND_NORM), normed, middle_scales)?;
-            product(normed, matrix(layer, GATE), gate)?;
-            product(normed, matrix(layer, UP), up)?;
+            if let Some([x, scales]) = starts.get_mut(layer) {
+                x.copy_(&block.x);
+                scales.copy_(&block.scales);
+            }
+            let own = &matrices[1 + layer * PER_LAYER..][..PER_LAYER];
+            block.forward((config, sizes), fused, own, norm(layer, SECOND_NORM), (normed, narrow), keeps)?;
+            let Block { gate, up, .. } = block;
             fused.swiglu(gate, up, wide)?;
             product(wide, matrix(layer, DOWN), narrow)?;
             if layer + 1 < layers {
@@ -333,7 +377,7 @@ impl Pass {
         tokens: &Tensor,
         sums: &mut [Tensor],
     ) -> Result<(), KernelError> {
-        let Self { config, fused, blocks, normed, narrow, wide, gradient, copy, .. } = self;
+        let Self { config, fused, blocks, starts, normed, narrow, wide, gradient, copy, .. } = self;
         let sizes = (self.batch, self.length);
         let layers = config.layers as usize;
         let end = 1 + layers * PER_LAYER;
@@ -342,7 +386,15 @@ impl Pass {
         for layer in (0..layers).rev() {
             let first = 1 + layer * PER_LAYER;
             let matrix = |offset: usize| &matrices[first + offset];
-            let block = &mut blocks[layer];
+            let block = &mut blocks[if starts.is_empty() { layer } else { 0 }];
+            if let Some([x, scales]) = starts.get(layer) {
+                block.x.copy_(x);
+                block.scales.copy_(scales);
+                fused.norm_again((x, scales, &weights[first + FIRST_NORM]), normed)?;
+                let norm = (&weights[first + SECOND_NORM], config.norm_epsilon as f32);
+                let own = &matrices[first..first + PER_LAYER];
+                block.forward((config, sizes), fused, own, norm, (normed, narrow), true)?;
+            }
             let sums = &mut sums[first..first + PER_LAYER];
 
             let change = read_by_products(fused, gradient, copy);

@@ -1,9 +1,5 @@
 use super::*;
-use crate::{manifest::ManifestFile, train};
-
-#[allow(dead_code, reason = "the kernels' own tests use all of it")]
-#[path = "../../tests/kernels/emulator.rs"]
-mod emulator;
+use crate::{device::emulator, manifest::ManifestFile, train};
 
 fn tiny() -> ModelConfig {
     ModelConfig {
@@ -214,7 +210,7 @@ fn a_pass_with_kernels_is_autograds() {
         let mut model = Llama::new(&config, 7, Device::Cpu);
         let tokens = tokens(3, 17);
         let [_, (expected, autograds)] = both_ways(&model, &tokens);
-        model.launch = Some(Arc::new(emulator::Emulator::new()));
+        model.run_kernels(Arc::new(emulator::Emulator::new()));
         let norm = |t: &Tensor| f64::try_from(t.norm()).unwrap();
         let all = autograds.iter().map(norm).fold(0.0, f64::max);
         for (precision, bound) in [(Precision::F32, 1e-5), (Precision::Bf16, 0.03)] {
@@ -240,6 +236,88 @@ fn a_pass_with_kernels_is_autograds() {
         for (alone, expected) in alone.iter().zip(&expected) {
             assert!((alone - expected).abs() < 1e-4, "{alone} {expected}");
         }
+    }
+}
+
+/// Bytes on a GPU in training, of sequences of the model's length: weights and gradients, weights as products read them, and what a pass
+/// leaves for its backward. Norms' factors, losses and libtorch's own rooms are small beside them.
+fn planned(config: &ModelConfig, sequences: i64, again: bool) -> [i64; 3] {
+    let (rows, hidden, wide) =
+        (sequences * config.sequence_length, config.hidden_size, config.intermediate_size);
+    let narrow = hidden / config.heads * config.kv_heads;
+    let parameters = parameter_count(config) as i64;
+    let norms = hidden * (2 * config.layers + 1);
+    // The residual stream twice in float32; queries, keys, values, gate and up in bf16.
+    let block = rows * (8 * hidden + 2 * (hidden + 2 * narrow + 2 * wide));
+    let blocks = if again { block + config.layers * rows * 4 * hidden } else { config.layers * block };
+    let shared = rows * (8 * hidden + 2 * (3 * hidden + wide));
+    let logits = 2 * config.vocab_size * rows.min((1 << 28) / config.vocab_size);
+    [8 * parameters, 2 * (parameters - norms), blocks + shared + logits]
+}
+
+/// The plan of `docs/benchmarks.md`: `cargo test --workspace --lib memory_that_was_planned -- --nocapture` prints it.
+#[test]
+fn a_pass_takes_the_memory_that_was_planned() {
+    let config = ModelConfig { intermediate_size: 72, ..tiny() };
+    let mut model = Llama::new(&config, 7, Device::Cpu);
+    model.run_kernels(Arc::new(emulator::Emulator::new()));
+    let mut sums: Vec<Tensor> = model.parameters().iter().map(|(_, t)| t.detach().zeros_like()).collect();
+    for again in [false, true] {
+        model.passes.lock().unwrap().clear();
+        model.recompute(again);
+        model.accumulate(&tokens(3, 17), Precision::Bf16, 0.5, &mut sums).unwrap();
+        let [_, matrices, pass] = planned(&config, 3, again);
+        let bytes: usize = model.passes.lock().unwrap().iter().map(Pass::bytes).sum();
+        assert_eq!(bytes as i64, matrices + pass);
+    }
+    let large = ManifestFile::preset("templar-2").unwrap().parsed.model;
+    let gibibytes = |bytes: i64| bytes as f64 / f64::from(1 << 30);
+    for (sequences, again) in [1, 6, 8].into_iter().flat_map(|n| [(n, false), (n, true)]) {
+        let [both, matrices, pass] = planned(&large, sequences, again);
+        // What attention saw is a block's as well, until its backward.
+        let blocks = if again { 1 } else { large.layers };
+        let pass = pass + sequences * large.sequence_length * large.hidden_size * blocks * 2;
+        let all = both + matrices + pass;
+        println!(
+            "{sequences} x {}{}: weights and gradients {:.1} GiB, matrices {:.1}, pass {:.1}, together {:.1}; with AdamW {:.1}",
+            large.sequence_length,
+            if again { ", blocks computed twice" } else { "" },
+            gibibytes(both),
+            gibibytes(matrices),
+            gibibytes(pass),
+            gibibytes(all),
+            gibibytes(all + both)
+        );
+    }
+}
+
+#[test]
+fn blocks_that_are_computed_again_give_the_same_bits_in_less_memory() {
+    let config = ModelConfig { layers: 4, intermediate_size: 72, ..tiny() };
+    for kernels in [false, true] {
+        let mut model = Llama::new(&config, 7, Device::Cpu);
+        if kernels {
+            model.run_kernels(Arc::new(emulator::Emulator::new()));
+        }
+        let tokens = tokens(2, 9);
+        let gradients = |model: &Llama| {
+            let mut sums: Vec<Tensor> =
+                model.parameters().iter().map(|(_, t)| t.detach().zeros_like()).collect();
+            let losses = model.accumulate(&tokens, Precision::F32, 0.5, &mut sums).unwrap();
+            let bytes: usize = model.passes.lock().unwrap().iter().map(Pass::bytes).sum();
+            (losses, sums, bytes)
+        };
+        let (losses, sums, bytes) = gradients(&model);
+        model.passes.lock().unwrap().clear();
+        model.recompute(true);
+        // Twice, in the same memory.
+        for _ in 0..2 {
+            let (same, again, fewer) = gradients(&model);
+            assert_eq!(same, losses);
+            assert!(sums.iter().zip(&again).all(|(a, b)| a.equal(b)));
+            assert!(10 * fewer < 6 * bytes, "{fewer} of {bytes}");
+        }
+        assert_eq!(model.sequence_losses(&tokens, 2).unwrap(), losses);
     }
 }
 

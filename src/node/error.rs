@@ -4,7 +4,8 @@ use crate::{
     bucket::BucketError,
     chain::ChainError,
     checkpoint::CheckpointError,
-    codec::{AggregateError, EncodeError, LayoutError},
+    codec::{AggregateError, LayoutError},
+    compress::CompressError,
     data::DataError,
     gauntlet::GauntletError,
     gradient::GradientError,
@@ -113,7 +114,7 @@ pub enum NodeError {
     Aggregate(#[from] AggregateError),
     /// The gradients cannot be made into a pseudo-gradient.
     #[error(transparent)]
-    Compress(#[from] EncodeError),
+    Compress(#[from] CompressError),
     /// The node's own pseudo-gradient cannot be written.
     #[error(transparent)]
     Gradient(#[from] GradientError),

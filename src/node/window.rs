@@ -120,7 +120,7 @@ impl<'a> OpenWindow<'a> {
         chosen.into_iter().collect()
     }
 
-    /// Measures peers one after the other, for as long as `go_on` says so before each. `seed` is the hash of
+    /// Measures peers, as many at once as the judge has devices, for as long as `go_on` says so before each. `seed` is the hash of
     /// [`DecidingBlocks::evaluation`], `chosen` are the peers that were aggregated.
     ///
     /// # Errors
@@ -144,12 +144,21 @@ impl<'a> OpenWindow<'a> {
             false => self.overlapping.clone(),
         };
         let mut evidence = BTreeMap::new();
-        for hotkey in order {
-            if !go_on(hotkey).await {
+        // A device measures a peer; all begin together.
+        for row in order.chunks(judge.devices()) {
+            let mut together = Vec::with_capacity(row.len());
+            for hotkey in row {
+                if !go_on(hotkey).await {
+                    break;
+                }
+                together.push(hotkey.clone());
+            }
+            let measured = heavy(|| judge.evidence(view, window, &together, gathered, &shared))?;
+            let all = together.len() == row.len();
+            evidence.extend(together.into_iter().zip(measured));
+            if !all {
                 break;
             }
-            let measured = heavy(|| judge.evidence(view, window, hotkey, gathered, &shared, step))?;
-            evidence.insert(hotkey.clone(), measured);
         }
         Ok(Measured { evidence, overlapping })
     }

@@ -5,12 +5,13 @@
 
 mod state;
 
-use super::{TrainError, accumulate};
+use super::{Models, TrainError, accumulate};
 use crate::{
     manifest::InnerConfig,
-    model::{Llama, floats},
+    model::{Kernels, Llama, floats, on_device},
 };
 use tch::{Device, Tensor};
+use templar_kernels::device::AdamW;
 
 /// What a round's inner steps did.
 #[derive(Debug)]
@@ -88,7 +89,7 @@ impl InnerOptimizer {
         micro_batch: usize,
         round: u64,
     ) -> Result<Inner, TrainError> {
-        self.run_while(model, tokens_by_step, micro_batch, round, || true)
+        self.run_while(model.into(), tokens_by_step, micro_batch, round, || true)
     }
 
     /// [`Self::run`], for as long as `go_on` says so before each step but the first: [`Inner::losses`] tells how many were taken.
@@ -97,12 +98,13 @@ impl InnerOptimizer {
     /// As [`Self::run`].
     pub fn run_while(
         &mut self,
-        model: &mut Llama,
+        mut models: Models<'_>,
         tokens_by_step: &[Tensor],
         micro_batch: usize,
         round: u64,
         mut go_on: impl FnMut() -> bool,
     ) -> Result<Inner, TrainError> {
+        let model = models.first();
         if model.device() != self.device || shapes(model) != self.shapes {
             return Err(TrainError::OtherModel);
         }
@@ -115,7 +117,8 @@ impl InnerOptimizer {
         let first = round.saturating_mul(self.config.steps as u64);
         let steps = tokens_by_step.iter().zip(first..).take_while(|(_, at)| *at == first || go_on());
         let losses: Result<Vec<f64>, TrainError> =
-            steps.map(|(tokens, at)| self.step(model, tokens, micro_batch, at)).collect();
+            steps.map(|(tokens, at)| self.step(models.reborrow(), tokens, micro_batch, at)).collect();
+        let model = models.first();
         if losses.is_err() {
             (self.moments, self.steps) = (before, begun);
         }
@@ -131,14 +134,15 @@ impl InnerOptimizer {
     /// One step; gives the loss before it.
     fn step(
         &mut self,
-        model: &mut Llama,
+        mut models: Models<'_>,
         tokens: &Tensor,
         micro_batch: usize,
         at: u64,
     ) -> Result<f64, TrainError> {
-        let (gradients, losses) = accumulate(model, tokens, micro_batch, self.config.precision)?;
+        let (gradients, losses) = accumulate(models.reborrow(), tokens, micro_batch, self.config.precision)?;
         let loss = losses.iter().map(|l| f64::from(*l)).sum::<f64>() / losses.len() as f64;
-        self.apply(model, &gradients, at)?;
+        self.apply(models.first(), &gradients, at)?;
+        models.share();
         Ok(loss)
     }
 
@@ -149,23 +153,47 @@ impl InnerOptimizer {
     /// Gradients that are not finite; then nothing was changed.
     pub fn apply(&mut self, model: &Llama, gradients: &[Tensor], at: u64) -> Result<(), TrainError> {
         tch::no_grad(|| {
-            let scale = self.clip(gradients).ok_or(TrainError::NotFiniteGradient { step: at })?;
+            let kernels = model.kernels();
+            let scale = self.clip(kernels.as_ref(), gradients);
+            let scale = scale.ok_or(TrainError::NotFiniteGradient { step: at })?;
             self.steps += 1;
             let rate = self.config.rate(at);
             let weights = model.parameters().iter().map(|(_, weight)| weight.shallow_clone());
             for ((mut weight, gradient), moments) in weights.zip(gradients).zip(&mut self.moments) {
-                moments.step(&self.config, &mut weight, &(gradient * scale), rate, self.steps);
+                let adamw = adamw(&self.config, scale, rate, self.steps);
+                let both = (&moments.first, &moments.second);
+                if on_device(kernels.as_ref(), |kernels| kernels.adamw(&weight, both, gradient, adamw))
+                    .is_none()
+                {
+                    moments.step(&self.config, &mut weight, &(gradient * scale), rate, self.steps);
+                }
             }
             Ok(())
         })
     }
 
     /// What the gradients are multiplied by, so that they are not too long; `None` where they are not finite.
-    fn clip(&self, gradients: &[Tensor]) -> Option<f64> {
-        let norms: Vec<Tensor> = gradients.iter().map(Tensor::norm).collect();
-        let norm = f64::from(*floats(&Tensor::stack(&norms, 0).norm()).first()?);
+    fn clip(&self, kernels: Option<&Kernels>, gradients: &[Tensor]) -> Option<f64> {
+        let libtorchs = || {
+            let norms: Vec<Tensor> = gradients.iter().map(Tensor::norm).collect();
+            floats(&Tensor::stack(&norms, 0).norm()).first().map_or(f64::NAN, |norm| f64::from(*norm))
+        };
+        let norm = on_device(kernels, |kernels| kernels.length(gradients)).unwrap_or_else(libtorchs);
         let scale = if self.config.clip_norm > 0.0 { self.config.clip_norm / (norm + 1e-6) } else { 1.0 };
         norm.is_finite().then_some(scale.min(1.0))
+    }
+}
+
+/// A step, for a GPU's kernel.
+fn adamw(config: &InnerConfig, scale: f64, rate: f64, steps: u64) -> AdamW {
+    AdamW {
+        scale: scale as f32,
+        rate: rate as f32,
+        decay: config.weight_decay as f32,
+        beta1: config.beta1 as f32,
+        beta2: config.beta2 as f32,
+        epsilon: config.epsilon as f32,
+        step: i32::try_from(steps).unwrap_or(i32::MAX),
     }
 }
 

@@ -1,43 +1,46 @@
 //! Sketches of the gradients of micro-batches: what a miner commits to while it trains, and what a validator computes again.
 
-use super::{LocalStep, TrainError, accumulate_while, mean_of};
+use super::{LocalStep, Models, TrainError, accumulate_while, mean_of};
 use crate::{
     codec::sketch::{self, Sums},
     manifest::Precision,
-    model::{Llama, with_floats},
+    model::{Kernels, Llama, on_device, with_floats},
 };
 use tch::Tensor;
 
 /// [`local_step_while`](super::local_step_while), and for each micro-batch the sketches of the gradient of its mean loss, a tensor each.
 ///
-/// The gradient of one micro-batch is never there alone: a sketch is the difference of those of the sums after and before it, which costs
-/// no memory, and one reading of the gradients a micro-batch.
+/// The gradient of one micro-batch is never there alone: a sketch is the difference of those of a device's sums after and before it, which
+/// costs no memory, and one reading of the gradients a micro-batch.
 ///
 /// # Errors
 /// As [`local_step`](super::local_step).
 pub fn sketched_step_while(
-    model: &mut Llama,
+    mut models: Models<'_>,
     tokens: &Tensor,
     micro_batch: usize,
     seed: u64,
     go_on: impl FnMut() -> bool,
 ) -> Result<(LocalStep, Vec<Vec<Sums>>), TrainError> {
     let total = tokens.size().first().copied().unwrap_or(0);
-    let mut sketches = Vec::new();
-    let mut before: Option<Vec<Sums>> = None;
-    let each = |gradients: &[Tensor], sequences: usize| {
-        let sums = of_gradients(gradients, seed);
+    let (precision, devices) = (models.first().precision(), models.count());
+    let each = |device: usize, model: &Llama, sums: &[Tensor]| {
+        (device, of_gradients(model.kernels().as_ref(), sums, seed))
+    };
+    let (gradients, sequence_losses, seen) =
+        accumulate_while(models, tokens, micro_batch, precision, go_on, each)?;
+    let mut before: Vec<Option<Vec<Sums>>> = vec![None; devices];
+    let mut own = |(sequences, (device, sums)): (usize, (usize, Vec<Sums>))| -> Vec<Sums> {
         // Each loss counts as one of all; what is committed to is the mean of the micro-batch.
         let factor = total as f64 / sequences as f64;
+        let last = before[device].replace(sums.clone());
         let own = sums.iter().enumerate().map(|(tensor, sums)| {
-            let before = before.as_ref().and_then(|before| before.get(tensor));
-            std::array::from_fn(|bucket| (sums[bucket] - before.map_or(0.0, |sums| sums[bucket])) * factor)
+            let last = last.as_ref().and_then(|last| last.get(tensor));
+            std::array::from_fn(|bucket| (sums[bucket] - last.map_or(0.0, |sums| sums[bucket])) * factor)
         });
-        sketches.push(own.collect());
-        before = Some(sums);
+        own.collect()
     };
-    let precision = model.precision();
-    let (gradients, sequence_losses) = accumulate_while(model, tokens, micro_batch, precision, go_on, each)?;
+    let sketches = seen.into_iter().map(&mut own).collect();
     let loss = mean_of(&sequence_losses);
     Ok((LocalStep { gradients, loss, sequence_losses }, sketches))
 }
@@ -58,31 +61,27 @@ pub(crate) fn sketch_in(
     seed: u64,
     precision: Precision,
 ) -> Result<Vec<Sums>, TrainError> {
-    let mut sketches = Vec::new();
     let all = tokens.size().first().map_or(0, |sequences| *sequences as usize);
-    accumulate_while(
-        model,
-        tokens,
-        all,
-        precision,
-        || true,
-        |gradients, _| sketches = of_gradients(gradients, seed),
-    )?;
-    Ok(sketches)
+    let each = |_: usize, model: &Llama, sums: &[Tensor]| of_gradients(model.kernels().as_ref(), sums, seed);
+    let (.., mut seen) = accumulate_while(model.into(), tokens, all, precision, || true, each)?;
+    Ok(seen.pop().map(|(_, sketches)| sketches).unwrap_or_default())
 }
 
-fn of_gradients(gradients: &[Tensor], seed: u64) -> Vec<Sums> {
-    with_floats(gradients, |gradients| sketch::of_gradient(seed, gradients))
+fn of_gradients(kernels: Option<&Kernels>, gradients: &[Tensor], seed: u64) -> Vec<Sums> {
+    let host = || with_floats(gradients, |gradients| sketch::of_gradient(seed, gradients));
+    on_device(kernels, |kernels| kernels.sketches(gradients, seed)).unwrap_or_else(host)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
+        device::emulator::Emulator,
         gauntlet::declared::{Spread, distance},
         manifest::ManifestFile,
         train::{self, local_step},
     };
+    use std::sync::Arc;
     use tch::Device;
 
     const SEED: u64 = 11;
@@ -132,7 +131,7 @@ mod tests {
         let mut trained = Trained::new();
         let tokens = trained.tokens.narrow(0, 0, 32);
         let (step, sketches) =
-            sketched_step_while(&mut trained.model, &tokens, MICRO_BATCH, SEED, || true).unwrap();
+            sketched_step_while((&mut trained.model).into(), &tokens, MICRO_BATCH, SEED, || true).unwrap();
         let plain = local_step(&mut trained.model, &tokens, MICRO_BATCH).unwrap();
         assert!(step.gradients.iter().zip(&plain.gradients).all(|(a, b)| a.equal(b)), "training is the same");
         assert_eq!(sketches.len(), 4);
@@ -153,9 +152,28 @@ mod tests {
             asked < 3
         };
         let (early, sketches) =
-            sketched_step_while(&mut trained.model, &tokens, MICRO_BATCH, SEED, go_on).unwrap();
+            sketched_step_while((&mut trained.model).into(), &tokens, MICRO_BATCH, SEED, go_on).unwrap();
         assert_eq!((early.sequence_losses.len(), sketches.len()), (24, 3));
         assert!(distance(&sketches[2], &computed[2], &spread) < 0.002);
+    }
+
+    /// With a GPU's kernels, emulated: the processor's sketches, for miners and validators.
+    #[test]
+    fn a_gpu_computes_the_same_sketches() {
+        let trained = Trained::new();
+        let kernels = Kernels::new(Arc::new(Emulator::new()), Device::Cpu);
+        // Gradients of a model, and a tensor that takes several blocks of threads.
+        let mut tensors: Vec<Tensor> = trained.model.parameters().iter().map(|(_, t)| t.detach()).collect();
+        tensors.push(Tensor::randn([3, 30_000], (tch::Kind::Float, Device::Cpu)));
+        let there = kernels.sketches(&tensors, SEED).unwrap();
+        let here = of_gradients(None, &tensors, SEED);
+        for (there, here) in there.iter().flatten().zip(here.iter().flatten()) {
+            assert!((there - here).abs() <= 1e-9 * here.abs().max(1.0), "{there} {here}");
+        }
+        // One that does not lie in one piece is read by the processor.
+        tensors.push(tensors[0].tr());
+        assert!(kernels.sketches(&tensors, SEED).is_err());
+        assert_eq!(of_gradients(Some(&kernels), &tensors, SEED), of_gradients(None, &tensors, SEED));
     }
 
     /// The tolerance lies between what another precision does and what a lie does: the figures of `docs/gauntlet.md`.
@@ -172,7 +190,7 @@ mod tests {
             let model = &mut trained.model;
             let bf16 = sketch_in(model, &tokens, SEED, Precision::Bf16).unwrap();
             worst[0] = worst[0].max(far(&bf16, number));
-            let (_, parts) = sketched_step_while(model, &tokens, 1, SEED, || true).unwrap();
+            let (_, parts) = sketched_step_while((&mut *model).into(), &tokens, 1, SEED, || true).unwrap();
             let mut whole = vec![[0.0; sketch::BUCKETS]; computed[0].len()];
             for part in &parts {
                 for (sums, part) in whole.iter_mut().zip(part) {

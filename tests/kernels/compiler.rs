@@ -1,10 +1,10 @@
 //! NVIDIA's compiler takes every kernel, on a machine without a GPU.
 
 use std::{path::PathBuf, process::Command};
-use templar_kernels::{KernelError, device::SOURCE, driver::Driver, nvrtc::Nvrtc};
+use templar_kernels::{device::SOURCE, nvrtc::Nvrtc};
 
 /// The folder of a virtual environment's packages, with NVRTC among them.
-fn packages() -> PathBuf {
+pub fn packages() -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let output = Command::new(root.join("scripts/venv"))
         .args(["nvrtc", "nvidia-cuda-nvrtc>=13.0,<13.1"])
@@ -30,13 +30,4 @@ fn nvrtc_compiles_every_kernel() {
     }
     let refused = nvrtc.compile("__global__ void wrong() { missing(); }", 80).unwrap_err();
     assert!(refused.to_string().contains("missing"), "{refused}");
-}
-
-#[test]
-fn what_is_missing_is_said_in_a_sentence() {
-    // On a machine with a GPU the driver answers, and there is nothing to miss.
-    if let Err(error) = Driver::open(0, Some(&packages())) {
-        assert!(matches!(error, KernelError::NoDriver(_)), "{error}");
-        assert!(error.to_string().starts_with("the NVIDIA driver's library cannot be opened"), "{error}");
-    }
 }

@@ -4,5 +4,6 @@
 mod buffer;
 mod codec;
 mod compiler;
+mod driver;
 mod emulator;
 mod llama;
