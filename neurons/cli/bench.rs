@@ -1,6 +1,7 @@
 //! `templar bench`: what the heavy works of a node take on this machine.
 
 mod hash;
+mod tensors;
 mod train;
 mod works;
 
@@ -37,9 +38,15 @@ pub struct Args {
     /// given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     params: Option<u64>,
-    /// What computes: `auto`, `cpu` or `cuda:N`; the codec's works are the CPU's
+    /// What computes: `auto`, `cpu` or `cuda:N`; of the codec's works a GPU has `aggregate` and `judge`, the others are the CPU's
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// Of train: sequences of the micro-batch instead of the preset's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    sequences: Option<u32>,
+    /// Of train: compute each block of the model twice, in less memory
+    #[arg(long)]
+    recompute: bool,
     /// Threads of the tensor library and of the codec; all cores unless given
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -56,7 +63,7 @@ pub struct Args {
 enum Bench {
     /// The hash of a model, beside plain BLAKE3 of one thread and a sum of the same memory
     Hash,
-    /// Forward and backward pass of one micro-batch, and a whole inner step, in float32 and bfloat16
+    /// The losses of one micro-batch, forward and backward pass, the same with sketches, and a whole inner step, in float32 and bfloat16
     Train,
     /// A gradient into a miner's state and coefficients out of it: update, transform, choice, codes
     Encode,
@@ -111,6 +118,12 @@ struct Report<'a> {
     device: &'a str,
     params: usize,
     results: Vec<Measured>,
+    /// The model, where one was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<ModelConfig>,
+    /// Sequences of a micro-batch, where one was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequences: Option<usize>,
     /// What is added to the table's heading.
     #[serde(skip)]
     note: String,
@@ -121,6 +134,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let device = computing_on(&args.device, args.threads)?;
     context::blocking(move || {
         let repeats = args.repeats;
+        let (mut model, mut sequences) = (None, None);
         let (params, results, note) = match args.bench.group() {
             Some(group) => of_codec(group, &args, device)?,
             None => {
@@ -128,25 +142,28 @@ pub async fn run(args: Args) -> Result<(), Failure> {
                 if let Some(params) = args.params {
                     manifest.model = sized(&manifest.model, params);
                 }
+                if let Some(sequences) = args.sequences {
+                    manifest.train.micro_batch = sequences as usize;
+                }
                 let params = parameter_count(&manifest.model);
-                (
-                    params,
-                    of_model(args.bench, &manifest, &Setting { device, repeats, params })?,
-                    String::new(),
-                )
+                let results = of_model(&args, &manifest, &Setting { device, repeats, params })?;
+                sequences = (args.bench == Bench::Train).then_some(manifest.train.micro_batch);
+                model = Some(manifest.model);
+                (params, results, String::new())
             }
         };
         let named = args.bench.to_possible_value();
         let bench = named.as_ref().map_or("", |name| name.get_name());
-        let report = Report { bench, preset: &args.preset, device: &args.device, params, results, note };
+        let (preset, device) = (args.preset.as_str(), args.device.as_str());
+        let report = Report { bench, preset, device, params, results, model, sequences, note };
         if args.json { print_json(&report) } else { print(&report.table()) }
     })
     .await
 }
 
-fn of_model(bench: Bench, manifest: &Manifest, setting: &Setting) -> Result<Vec<Measured>, Failure> {
-    if bench == Bench::Train {
-        train::measure(setting, manifest)
+fn of_model(args: &Args, manifest: &Manifest, setting: &Setting) -> Result<Vec<Measured>, Failure> {
+    if args.bench == Bench::Train {
+        train::measure(setting, manifest, args.recompute)
     } else {
         Ok(hash::measure(setting, manifest))
     }
@@ -154,10 +171,6 @@ fn of_model(bench: Bench, manifest: &Manifest, setting: &Setting) -> Result<Vec<
 
 /// Parameters, what was measured, and what else there is to say.
 fn of_codec(group: Group, args: &Args, device: Device) -> Result<(usize, Vec<Measured>, String), Failure> {
-    if device != Device::Cpu {
-        return Err(Failure::new(Exit::Usage, format!("the codec does not compute on {}", args.device))
-            .hint("leave --device away, or say `--device cpu`"));
-    }
     let params = args.params.unwrap_or(works::PARAMETERS);
     if !params.is_multiple_of(works::CHUNK) {
         return Err(Failure::new(Exit::Usage, format!("{params} parameters are not whole chunks of 4096"))
@@ -167,6 +180,15 @@ fn of_codec(group: Group, args: &Args, device: Device) -> Result<(usize, Vec<Mea
         Failure::new(Exit::Unexpected, error).hint("please report this: made-up gradients were refused")
     };
     let manifest = ManifestFile::preset(&args.preset)?.parsed;
+    if device != Device::Cpu {
+        let setting = Setting { device, repeats: args.repeats, params: params as usize };
+        let results = tensors::measure(group, &manifest, params, &setting).map_err(unexpected)?;
+        let results = results.ok_or_else(|| {
+            Failure::new(Exit::Usage, format!("this work of the codec is not done on {}", args.device))
+                .hint("leave --device away, or say `--device cpu`")
+        })?;
+        return Ok((setting.params, results, String::new()));
+    }
     let rule = manifest.outer.rule;
     let codec =
         Codec::new(&works::shapes(params), &manifest.compress).map_err(|error| unexpected(error.into()))?;
@@ -304,9 +326,12 @@ mod tests {
         assert_eq!(works, [("hash", bytes), ("blake3", bytes), ("read", bytes)]);
         assert!(results.iter().all(|m| m.ms > 0.0 && m.params_per_s > 0.0));
         let note = String::new();
-        let report = Report { bench: "hash", preset: "local", device: "cpu", params, results, note };
+        let (preset, device) = ("local", "cpu");
+        let (model, sequences) = (Some(manifest.model), None);
+        let report = Report { bench: "hash", preset, device, params, results, model, sequences, note };
         assert!(report.table().starts_with("hash of local (459392 parameters) on cpu\nWORK "));
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!((&json["params"], &json["results"][0]["work"]), (&params.into(), &"hash".into()));
+        assert_eq!((&json["model"]["vocab_size"], json.get("sequences")), (&256.into(), None));
     }
 }

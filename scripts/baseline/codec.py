@@ -1,6 +1,6 @@
-"""What the codec's work takes in plain PyTorch, on the CPU: DeMo (`templar-1`) and SparseLoCo's 2 bits (`sparseloco`).
+"""What the codec's work takes in plain PyTorch, on the CPU or a GPU: DeMo (`templar-1`) and SparseLoCo's 2 bits (`sparseloco`).
 
-usage: scripts/bench codec-python [--preset templar-1|sparseloco|all] [--params N] [--threads N] [--peers N] [--repeats N] [--json]
+usage: scripts/bench codec-python [--preset templar-1|sparseloco|all] [--params N] [--threads N] [--peers N] [--repeats N] [--device cpu|cuda:0] [--json]
 
 One square float32 matrix of N elements (the nearest whole number of 64 x 64 chunks a side). Works: `encode` takes a gradient
 into the error feedback and gives the bytes to send; `decode` makes a dense float32 tensor of them; `aggregate` makes one dense
@@ -151,6 +151,8 @@ def milliseconds(work, repeats):
     for _ in range(repeats + 1):
         started = time.perf_counter()
         made = work()
+        if torch.get_default_device().type == "cuda":
+            torch.cuda.synchronize()
         taken.append(1000 * (time.perf_counter() - started))
     return statistics.median(taken[1:]), made
 
@@ -170,7 +172,7 @@ def check(codec, gradient, messages):
 
 @torch.inference_mode()
 def measure(preset, side, arguments):
-    generator = torch.Generator().manual_seed(7)
+    generator = torch.Generator(torch.get_default_device()).manual_seed(7)
     peers = []
     codec = PRESETS[preset]((side, side))
     for _ in range(arguments.peers):
@@ -184,7 +186,8 @@ def measure(preset, side, arguments):
     results = []
     for work, ms, count in ("encode", encode, 1), ("decode", decode, 1), ("aggregate", aggregate, len(peers)):
         results.append({"work": work, "ms": ms, "params_per_s": 1000 * side * side / ms, "bytes": size * count})
-    return {"bench": "codec", "preset": preset, "device": "cpu", "params": side * side, "results": results}
+    device = str(torch.get_default_device())
+    return {"bench": "codec", "preset": preset, "device": device, "params": side * side, "results": results}
 
 
 def main():
@@ -194,11 +197,13 @@ def main():
     parser.add_argument("--threads", type=int, default=2, metavar="N")
     parser.add_argument("--peers", type=int, default=15, metavar="N")
     parser.add_argument("--repeats", type=int, default=5, metavar="N")
+    parser.add_argument("--device", default="cpu", help="what computes: cpu or cuda:N")
     parser.add_argument("--json", action="store_true", help="one JSON document a line and preset")
     arguments = parser.parse_args()
     if min(arguments.params, arguments.threads, arguments.peers, arguments.repeats) < 1:
         parser.error("numbers must be at least 1")
     torch.set_num_threads(arguments.threads)
+    torch.set_default_device(arguments.device)
     side = max(1, round(math.sqrt(arguments.params) / CHUNK)) * CHUNK
     for preset in PRESETS if arguments.preset == "all" else [arguments.preset]:
         found = measure(preset, side, arguments)

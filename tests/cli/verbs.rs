@@ -291,20 +291,24 @@ fn help_names_every_verb_and_the_exit_codes() {
 
 #[test]
 fn a_benchmark_says_what_it_measured() {
-    for (bench, expected) in
-        [("hash", ["hash", "blake3", "read"]), ("train", ["train", "inner-f32", "inner-bf16"])]
-    {
+    let works: [(&str, &[&str]); 2] = [
+        ("hash", &["hash", "blake3", "read"]),
+        ("train", &["losses", "train", "sketched", "step", "inner-f32", "inner-bf16"]),
+    ];
+    for (bench, expected) in works {
         let output = ends(templar(&["bench", bench, "--repeats=1", "--threads=1", "--json"]));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!((&json["bench"], &json["preset"]), (&bench.into(), &"local".into()));
         assert_eq!((&json["device"], &json["params"]), (&"cpu".into(), &459_392.into()));
         for (result, work) in json["results"].as_array().unwrap().iter().zip(expected) {
-            assert_eq!((&result["work"], &result["bytes"]), (&work.into(), &1_837_568.into()));
+            assert_eq!((&result["work"], &result["bytes"]), (&(*work).into(), &1_837_568.into()));
             let (ms, rate) = (result["ms"].as_f64().unwrap(), result["params_per_s"].as_f64().unwrap());
             assert!(ms > 0.0 && (ms * rate / 1e3 / 459_392.0 - 1.0).abs() < 1e-9, "{result}");
         }
-        assert_eq!(json["results"].as_array().unwrap().len(), 3);
+        assert_eq!(json["results"].as_array().unwrap().len(), expected.len());
+        assert_eq!(json["model"]["hidden_size"], 128, "{json}");
+        assert_eq!(json["sequences"].is_u64(), bench == "train", "{json}");
     }
     fails(templar(&["bench", "hash", "--preset=none"]), 7, "no preset is called `none`");
 }

@@ -6,19 +6,37 @@ use tch::{Kind, Tensor};
 use templar::{
     manifest::{InnerConfig, Manifest, Precision},
     model::Llama,
-    train::{TrainError, inner::InnerOptimizer, local_step},
+    train::{TrainError, inner::InnerOptimizer, local_step, sketches::sketched_step_while},
 };
 
-pub(super) fn measure(setting: &Setting, manifest: &Manifest) -> Result<Vec<Measured>, Failure> {
+pub(super) fn measure(
+    setting: &Setting,
+    manifest: &Manifest,
+    recompute: bool,
+) -> Result<Vec<Measured>, Failure> {
     let config = &manifest.model;
     let mut model = Llama::new(config, manifest.seed, setting.device);
+    model.recompute(recompute);
     let micro_batch = manifest.train.micro_batch;
     let shape = [micro_batch as i64, config.sequence_length + 1];
     let numbers = Tensor::arange(shape.iter().product::<i64>(), (Kind::Int64, setting.device));
     let tokens = (numbers.square() * 7).remainder(config.vocab_size).view(shape);
     let bytes = 4 * setting.params as u64;
-    let mut results =
-        vec![setting.time("train", bytes, || local_step(&mut model, &tokens, micro_batch).map(|_| ()))?];
+    let mut results = vec![
+        setting.time("losses", bytes, || {
+            model.sequence_losses(&tokens, micro_batch).map(|_| ()).map_err(TrainError::from)
+        })?,
+        setting.time("train", bytes, || local_step(&mut model, &tokens, micro_batch).map(|_| ()))?,
+        setting.time("sketched", bytes, || {
+            sketched_step_while((&mut model).into(), &tokens, micro_batch, 1, || true).map(|_| ())
+        })?,
+    ];
+    // What a run with one optimizer for everybody would do: the gradient, and AdamW's step by it.
+    let mut optimizer = InnerOptimizer::new(&model, &inner(model.precision()));
+    results.push(setting.time("step", bytes, || {
+        let step = local_step(&mut model, &tokens, micro_batch)?;
+        optimizer.apply(&model, &step.gradients, 0)
+    })?);
     for (name, precision) in [("inner-f32", Precision::F32), ("inner-bf16", Precision::Bf16)] {
         let mut optimizer = InnerOptimizer::new(&model, &inner(precision));
         let steps = [tokens.shallow_clone()];

@@ -162,7 +162,7 @@ fn zeros<T: Clone + Default>(codec: &Codec) -> Vec<Vec<T>> {
 }
 
 /// What some miners send in their first window, each of a gradient of its own.
-fn peers(codec: &Codec, count: usize) -> Result<Vec<Vec<SparseTensor>>, Failed> {
+pub(super) fn peers(codec: &Codec, count: usize) -> Result<Vec<Vec<SparseTensor>>, Failed> {
     let normal = Normal::new();
     let mut peers = vec![Vec::new(); count];
     // Tensor by tensor: a whole gradient and state more would decide how large a model can be measured.
