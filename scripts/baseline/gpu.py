@@ -163,7 +163,8 @@ def main():
     size = ["--params", str(arguments.params)] if arguments.params else []
     # Ours first, in a process that gives all of the GPU's memory back.
     model = ours(arguments, "train", "--sequences", str(arguments.sequences), *size)
-    params = arguments.params or 1_204_813_824
+    # Whole chunks, as the codec's works want them.
+    params = arguments.params or model["params"]
     params -= params % 4096
     kernels = {}
     for bench in "aggregate", "judge":
